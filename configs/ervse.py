@@ -1,0 +1,20 @@
+"""ER-ZSAR, the full method: action and object streams, gate fusion, rehearsal (Chen & Huang, ICCV 2021).
+
+    python -m er_jax.main --config=configs/ervse.py                   # toy_actions, two minutes on 2 CPU cores
+    python -m er_jax.main --config=configs/ervse.py:kinetics_zsar     # published: 42.1 +- 1.4 top-1, 73.1 +- 0.3 top-5
+"""
+
+from configs import common, toy
+from ml_collections import ConfigDict
+
+
+def get_config(dataset: str = "toy_actions") -> ConfigDict:
+  config = common.get_config("ervse", dataset)
+  config.model = common.text_and_video_model()
+  config.model.video_encoder.dropout_rate = 0.0
+  config.model.fusion = "gate"                 # early, late, fc or gate
+  config.model.fusion_mlp = ConfigDict({"dropout_rate": 0.5})
+  config.model.clamp_obj_logits = True         # objects may only add to a class's score (fusion late and gate)
+  config.loss.rehearsal_weight = 1.0
+  config.optimizer.weight_decay.update({"video_encoder": 1e-4, "text_encoder": 1e-4, "fusion": 1e-4})
+  return toy.adapt(config)

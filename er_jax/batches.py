@@ -1,0 +1,197 @@
+"""From the loader's batches to a step's: texts by reference, the rehearsal set, padding to the devices. On the host.
+
+    builder = BatchBuilder(dataset, config, method, [seen_videos], num_devices=8)
+    classes = builder.class_set(dataset.splits.seen)
+    step_batch = builder.batch(batch, seen_videos, step)
+
+Shapes: B videos, C classes, K rehearsal concepts. Everything has the same shape at every step.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from er_jax.inputs import ClassSet, StepBatch, Targets
+from er_jax.methods import Method
+from er_jax.text_bank import Capacity, TextBank
+from input_pipeline import concepts, descriptions
+from input_pipeline.errors import UserError
+from input_pipeline.loaders import Batch, Dataset, ExampleSet
+
+
+class BatchBuilder:
+  """Holds the texts of a dataset and refers batches to them.
+
+  Attributes:
+    texts: bank of the class texts and the rehearsal concepts' texts; None if the method reads no texts.
+    sequences: bank of the videos' object sequences; None if the method reads no objects.
+    object_capacity, concept_capacity: room for one device's share of a batch's; None where not used.
+  """
+
+  def __init__(self, dataset: Dataset, config: ConfigDict, method: Method, videos: Sequence[ExampleSet],
+               num_devices: int, rehearse: bool = True):
+    """Collects every text that classes and `videos` need.
+
+    Args:
+      dataset: the prepared dataset.
+      config: the experiment's config.
+      method: what to collect for.
+      videos: the example sets that batches will come from.
+      num_devices: D.
+      rehearse: False leaves the rehearsal concepts out, where nothing is trained.
+    """
+    self._dataset, self._config, self._method, self._num_devices = dataset, config, method, num_devices
+    self.texts = self.sequences = self.object_capacity = self.concept_capacity = None
+    self._rehearses = method.rehearses and rehearse
+    if (method.reads_objects or self._rehearses) and not dataset.concepts:
+      raise UserError(f"{dataset.path} has no objects (concepts.jsonl), which method {method.name} needs.")
+    if method.tokenizer is not None:
+      self._collect_texts(videos)
+    if method.reads_objects:
+      self._collect_sequences(videos)
+
+  def class_set(self, class_ids: Sequence[int]) -> ClassSet:
+    """The classes with these positions in the dataset's list, padded to the devices."""
+    count = _round_up(len(class_ids), self._num_devices)
+    class_ids = np.asarray(class_ids, np.int32)
+    mask = np.arange(count) < len(class_ids)
+    ids = vectors = None
+    if self.texts is not None:
+      ids = np.full(count, -1, np.int32)
+      ids[mask] = self._class_text[class_ids]
+    if self._method.reads_vectors:
+      vectors = np.zeros((count, self._dataset.class_vectors.shape[1]), np.float32)
+      vectors[mask] = self._dataset.class_vectors[class_ids]
+    return ClassSet(ids=ids, rows=np.arange(count, dtype=np.int32), mask=mask, vectors=vectors)
+
+  def class_capacity(self, classes: ClassSet) -> Capacity | None:
+    """Room for one device's share of a class set."""
+    return None if classes.ids is None else self.texts.capacity(classes.ids, self._num_devices)
+
+  def batch(self, batch: Batch, videos: ExampleSet, step: int) -> StepBatch:
+    """What a step sees of the loader's batch.
+
+    Args:
+      batch: of the example set `videos`.
+      videos: one of those given to the builder.
+      step: seeds the negative rehearsal concepts.
+    """
+    size = _round_up(len(batch.mask), self._num_devices)
+    batch = Batch(*(np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)]) for x in batch))
+    objects = concept_ids = pair_weights = concept_mask = None
+    if self.sequences is not None:
+      objects = np.where(batch.mask, self._sequence_ids[videos][batch.rows], -1).astype(np.int32)
+    if self._rehearses:
+      concept_ids, positives = self._rehearsal_set(batch, step)
+      pair_weights = (positives / max(positives.sum(), 1)).astype(np.float32)
+      concept_mask = concept_ids >= 0
+    targets = Targets(classes=batch.targets, weights=(batch.mask / max(batch.mask.sum(), 1)).astype(np.float32),
+                      concepts=pair_weights, concept_mask=concept_mask)
+    return StepBatch(features=batch.features, rows=np.arange(size, dtype=np.int32), objects=objects,
+                     concepts=concept_ids, targets=targets)
+
+  def _collect_texts(self, videos: Sequence[ExampleSet]) -> None:
+    config, vocabulary = self._config, self._dataset.concepts
+    texts: dict[str | tuple[str, str], int] = {}
+    self._class_text = np.array([
+        texts.setdefault(descriptions.class_text(action, config.data.class_text), len(texts))
+        for action in self._dataset.classes], np.int32)
+    self._concept_text = np.full(len(vocabulary) + 1, -1, np.int32)   # the last one stands for no concept
+    if self._rehearses:
+      used = np.unique(np.concatenate([v.concept_ids[:, :config.loss.rehearsal_topk].ravel() for v in videos]))
+      if config.loss.num_negative_concepts:
+        used = np.arange(len(vocabulary))
+      for concept in used[used >= 0]:
+        text = concepts.concept_text(vocabulary[concept], config.data.concept_definitions.rehearsal)
+        self._concept_text[concept] = texts.setdefault(text, len(texts))
+    token_ids = self._method.tokenizer.encode(list(texts), config.data.max_tokens)
+    for action, text in zip(self._dataset.classes, self._class_text):
+      if not len(token_ids[text]):
+        raise UserError(f"No word of class {action.name!r} is in the text backbone's vocabulary; "
+                        "give it a description in known words, or use another backbone.")
+    self.texts = TextBank.build(token_ids)
+    if self._rehearses:
+      distinct = np.unique(self._concept_text[self._concept_text >= 0])
+      per_video = config.loss.rehearsal_topk + config.loss.num_negative_concepts
+      most = min(_round_up(config.batch_size, self._num_devices) * per_video, len(distinct))
+      self._num_concepts = _round_up(most, self._num_devices)
+      self.concept_capacity = self.texts.largest_capacity(distinct, self._num_concepts // self._num_devices)
+
+  def _collect_sequences(self, videos: Sequence[ExampleSet]) -> None:
+    config = self._config
+    names = [concepts.concept_text(concept, config.data.concept_definitions.input)
+             for concept in self._dataset.concepts]
+    sequences: dict[tuple[int, ...], int] = {}
+    self._sequence_ids = {
+        example_set: np.array([
+            sequences.setdefault(tuple(row[row >= 0]), len(sequences))
+            for row in example_set.concept_ids[:, :config.model.topk_concepts]], np.int32)
+        for example_set in videos}
+    texts = [" ".join(names[concept] for concept in sequence) for sequence in sequences]
+    self.sequences = TextBank.build(self._method.tokenizer.encode(texts, config.data.max_tokens))
+    videos_a_device = -(-max(config.batch_size, config.eval_batch_size) // self._num_devices)
+    every_video = np.concatenate(list(self._sequence_ids.values()))
+    self.object_capacity = self.sequences.largest_capacity(every_video, videos_a_device)
+
+  def _rehearsal_set(self, batch: Batch, step: int) -> tuple[np.ndarray, np.ndarray]:
+    loss = self._config.loss
+    positives = np.where(batch.mask[:, None], batch.concept_ids[:, :loss.rehearsal_topk], -1)
+    negatives = negative_concepts(batch.concept_ids, loss.num_negative_concepts, len(self._dataset.concepts),
+                                  (self._config.seed, step))
+    negatives = np.where(batch.mask[:, None], negatives, -1)
+    ids, own = rehearsal_set(self._concept_text[positives], self._concept_text[negatives])
+    return deal(ids, own, self._num_concepts, self._num_devices)
+
+
+def rehearsal_set(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """The distinct texts of a batch's concepts, in order of first appearance, and whose own they are.
+
+  Args:
+    positives: (B, P) int text ids of each video's own concepts, -1 for none.
+    negatives: (B, N) int text ids of concepts that it does not show, -1 for none.
+
+  Returns:
+    ids (K,) int32, and (B, K) bool, True where the concept is one of the video's own.
+  """
+  appearing = np.concatenate([positives, negatives], axis=1).ravel()
+  ids, first = np.unique(appearing, return_index=True)
+  ids = ids[np.argsort(first)]
+  ids = ids[ids >= 0]
+  own = np.any(positives[:, :, None] == ids, axis=1)
+  return ids.astype(np.int32), own
+
+
+def deal(ids: np.ndarray, own: np.ndarray, slots: int, num_devices: int) -> tuple[np.ndarray, np.ndarray]:
+  """Deals concepts to devices one by one, so that each has its share, and pads with -1.
+
+  Args:
+    ids: (K,) int32.
+    own: (B, K) bool.
+    slots: K padded to a multiple of `num_devices`, D; each device has slots / D consecutive ones.
+    num_devices: D.
+
+  Returns:
+    (slots,) int32 and (B, slots) bool.
+  """
+  place = np.arange(len(ids))
+  place = (place % num_devices) * (slots // num_devices) + place // num_devices
+  dealt, dealt_own = np.full(slots, -1, np.int32), np.zeros((len(own), slots), bool)
+  dealt[place], dealt_own[:, place] = ids, own
+  return dealt, dealt_own
+
+
+def negative_concepts(concept_ids: np.ndarray, count: int, num_concepts: int, seed: tuple[int, ...]) -> np.ndarray:
+  """(B, count) int32 random concepts that are not among each video's concept_ids (B, 20), without repetition."""
+  random = np.random.default_rng(seed)
+  negatives = np.full((len(concept_ids), count), -1, np.int32)
+  if count:
+    for row, own in zip(negatives, concept_ids):
+      others = np.setdiff1d(np.arange(num_concepts), own)
+      chosen = random.choice(others, min(count, len(others)), replace=False)
+      row[:len(chosen)] = chosen
+  return negatives
+
+
+def _round_up(count: int, multiple: int) -> int:
+  return -(-count // multiple) * multiple

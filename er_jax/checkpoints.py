@@ -1,0 +1,170 @@
+"""Checkpoints of a run, by Orbax: everything that a killed run needs to go on as if nothing had happened.
+
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    checkpoints.save(state, record)                      # state: TrainState of NumPy arrays
+    state, record = checkpoints.restore(like=state)      # the latest one
+    params = load_params("runs/x/checkpoints/120", like=params)
+
+The batches and random numbers of step t are functions of (seed, t), so the step is also the position of the data
+iterator. Orbax writes to a temporary folder and renames it: a checkpoint is there whole, or not at all.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict
+from orbax.checkpoint.checkpoint_managers import PreservationPolicy
+
+from er_jax.records import Record
+from input_pipeline.errors import UserError
+
+STATE, RECORD = "state", "record"
+
+
+class LatestAndBest(PreservationPolicy):
+  """Keeps the latest checkpoint and those that are the best so far of some split and metric."""
+
+  def __init__(self):
+    self.best: frozenset[int] = frozenset()
+
+  def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+    """For each checkpoint, oldest first, whether to keep it."""
+    latest = max((checkpoint.step for checkpoint in checkpoints), default=None)
+    return [checkpoint.step == latest or checkpoint.step in self.best for checkpoint in checkpoints]
+
+
+class Checkpoints:
+  """The checkpoints of one workdir."""
+
+  def __init__(self, folder: str | os.PathLike):
+    self._folder = Path(folder).absolute()
+    self._policy = LatestAndBest()
+    self._manager = ocp.CheckpointManager(
+        self._folder, item_handlers={STATE: ocp.StandardCheckpointHandler(), RECORD: ocp.JsonCheckpointHandler()},
+        options=ocp.CheckpointManagerOptions(preservation_policy=self._policy, enable_async_checkpointing=False,
+                                             cleanup_tmp_directories=True))
+
+  @property
+  def latest_step(self) -> int | None:
+    """The step of the newest whole checkpoint, None if there is none."""
+    return self._manager.latest_step()
+
+  def save(self, state: Any, record: Record) -> None:
+    """Writes the state at its step, if it is not there yet, and drops checkpoints that are neither latest nor best.
+
+    Raises:
+      UserError: if the disk is full or not writable; the checkpoints written before stay whole.
+    """
+    step = int(state.step)
+    self._policy.best = record.best_steps
+    if step == self.latest_step:
+      return
+    try:
+      self._manager.save(step, args=ocp.args.Composite(
+          **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(record.to_json())}))
+      self._manager.wait_until_finished()
+    except (OSError, ValueError) as error:
+      raise UserError(f"Cannot write the checkpoint of step {step} to {self._folder}: {error}. Earlier checkpoints "
+                      "are whole; make room and start the same command again to go on.") from error
+
+  def restore(self, like: Any, step: int | None = None) -> tuple[Any, Record]:
+    """State and record at `step`, by default the latest.
+
+    Args:
+      like: a state of the same structure, shapes and dtypes.
+      step: one that was kept.
+
+    Raises:
+      UserError: if there is none, or it belongs to another model; names what differs.
+    """
+    step = self.latest_step if step is None else step
+    if step is None or step not in self._manager.all_steps():
+      raise UserError(f"No checkpoint of step {step} in {self._folder}; it has {sorted(self._manager.all_steps())}.")
+    _check_same(_shapes_of(self._manager.item_metadata(step)[STATE]), like, self._folder / str(step))
+    restored = self._manager.restore(step, args=ocp.args.Composite(
+        **{STATE: ocp.args.StandardRestore(_abstract(like)), RECORD: ocp.args.JsonRestore()}))
+    return restored[STATE], Record.from_json(restored[RECORD])
+
+  def record(self) -> Record:
+    """The latest checkpoint's record. Raises: UserError if there is no checkpoint."""
+    if self.latest_step is None:
+      raise UserError(f"No checkpoint in {self._folder}. Train first (--mode=train), or name one with --checkpoint.")
+    restored = self._manager.restore(self.latest_step, args=ocp.args.Composite(**{RECORD: ocp.args.JsonRestore()}))
+    return Record.from_json(restored[RECORD])
+
+  def close(self) -> None:
+    """Waits for everything to be written."""
+    self._manager.close()
+
+
+def save_params(path: str | os.PathLike, params: dict) -> None:
+  """Writes parameters alone, as converted ones are kept. Raises: UserError if `path` is taken."""
+  path = Path(path).absolute()
+  if path.exists():
+    raise UserError(f"{path} is there already; remove it or choose another --output.")
+  with ocp.StandardCheckpointer() as checkpointer:
+    checkpointer.save(path, params)
+
+
+def load_params(path: str | os.PathLike, like: dict) -> dict:
+  """Parameters from a converted checkpoint, or from one step's folder under a run's checkpoints/.
+
+  Args:
+    path: the folder.
+    like: parameters of the same structure and shapes.
+
+  Raises:
+    UserError: if there is no checkpoint, or it belongs to another model: lists the names that differ.
+  """
+  path = Path(path).absolute()
+  if not path.is_dir():
+    raise UserError(f"No checkpoint folder {path}.")
+  of_run = (path / STATE).is_dir()
+  folder = path / STATE if of_run else path
+  with ocp.StandardCheckpointer() as checkpointer:
+    try:
+      shapes = _shapes_of(checkpointer.metadata(folder).item_metadata)
+    except (FileNotFoundError, ValueError, KeyError, AttributeError) as error:
+      steps = sorted(child.name for child in path.iterdir() if (child / STATE).is_dir())
+      hint = f" Give one step's folder: {', '.join(steps)}." if steps else ""
+      raise UserError(f"{path} is not a checkpoint.{hint}") from error
+    if of_run:
+      shapes = {name.removeprefix("params/"): shape for name, shape in shapes.items() if name.startswith("params/")}
+    _check_same(shapes, like, path)
+    if not of_run:
+      return checkpointer.restore(folder, _abstract(like))
+    with ocp.PyTreeCheckpointer() as partial:
+      wanted = {"params": _abstract(like)}
+      restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+      return partial.restore(folder, args=ocp.args.PyTreeRestore(
+          wanted, restore_args=restore_args, partial_restore=True))["params"]
+
+
+def _abstract(tree: Any) -> Any:
+  return jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree)
+
+
+def _names(tree: Any) -> dict[str, Any]:
+  return {"/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): leaf
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _shapes_of(metadata: Any) -> dict[str, tuple[int, ...]]:
+  tree = getattr(metadata, "tree", metadata)
+  return {name: tuple(leaf.shape) for name, leaf in _names(tree).items()}
+
+
+def _check_same(found: dict[str, tuple[int, ...]], like: Any, path: Path) -> None:
+  wanted = {name: tuple(leaf.shape) for name, leaf in _names(like).items()}
+  differences = [f"  missing {name} {wanted[name]}" for name in sorted(wanted.keys() - found.keys())]
+  differences += [f"  unexpected {name} {found[name]}" for name in sorted(found.keys() - wanted.keys())]
+  differences += [f"  {name} has shape {found[name]}, expected {wanted[name]}"
+                  for name in sorted(wanted.keys() & found.keys()) if found[name] != wanted[name]]
+  if differences:
+    raise UserError(f"The checkpoint {path} is of another model than the config describes:\n"
+                    + "\n".join(differences))

@@ -1,0 +1,60 @@
+"""A config made real: the dataset, the devices, the method and its first parameters.
+
+    experiment = Experiment(config, Path("runs/a"), open_dataset("data", "toy_actions"))
+    params = experiment.first_params()
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from er_jax import checkpoints, methods
+from er_jax.sharding import Parallel
+from er_jax.steps import Params, init_params, params_like
+from input_pipeline.errors import UserError
+from input_pipeline.loaders import Dataset
+
+
+class Experiment:
+  """What training and evaluation share: the config made real.
+
+  Attributes:
+    config, workdir: as given.
+    dataset: the prepared dataset.
+    parallel: the devices.
+    method: the model.
+    is_main: whether this process writes files and speaks.
+  """
+
+  def __init__(self, config: ConfigDict, workdir: Path, dataset: Dataset, devices: Sequence[jax.Device] | None = None):
+    self.config, self.workdir, self.dataset = config, workdir, dataset
+    if dataset.splits is None:
+      raise UserError(f"{dataset.path} has no class_splits.json: it does not say which classes are seen.")
+    if not 0 <= config.data.split_index < len(dataset.splits.test):
+      raise UserError(f"config.data.split_index is {config.data.split_index}, but {dataset.name} has "
+                      f"{len(dataset.splits.test)} splits (0 to {len(dataset.splits.test) - 1}).")
+    self.vector_dim = None if dataset.class_vectors is None else dataset.class_vectors.shape[1]
+    self.parallel = Parallel(config.parallel, devices)
+    self.method = methods.build(config, self.vector_dim)
+    self.is_main = jax.process_index() == 0
+
+  def first_params(self) -> Params:
+    """The parameters that training starts from."""
+    if self.config.init_from:
+      return self.load_params(self.config.init_from)
+    params = init_params(self.method, self.dataset.feature_dim, self.vector_dim, self.config.seed)
+    return jax.tree.map(np.asarray, params)
+
+  def load_params(self, checkpoint: str | os.PathLike) -> Params:
+    """The parameters in a checkpoint folder. Raises: UserError if it belongs to another model."""
+    return checkpoints.load_params(
+        checkpoint, params_like(self.method, self.dataset.feature_dim, self.vector_dim))
+
+  @property
+  def cache_bytes(self) -> int:
+    """How many bytes of frozen layers' outputs may be kept."""
+    return int(self.config.model.text_backbone.cache_gigabytes * 2**30) if "text_backbone" in self.config.model else 0

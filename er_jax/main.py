@@ -1,0 +1,133 @@
+"""Trains and evaluates a method: zero-shot accuracy on classes that no training video shows.
+
+    python -m er_jax.main --config=configs/ervse.py                       # on toy_actions, prepared on the way
+    python -m er_jax.main --config=configs/ervse.py:kinetics_zsar --config.data.data_dir=/data --workdir=runs/a
+    python -m er_jax.main --config=configs/ervse.py --workdir=runs/a --mode=eval
+
+The same command again goes on where it stopped. Several machines: start it on each with --coordinator_address,
+--num_processes and --process_id.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from er_jax import evaluate, report, train
+from er_jax.experiment import Experiment
+from input_pipeline import datasets, errors, files, loaders
+from input_pipeline.errors import UserError
+
+MODES = ("train_and_eval", "train", "eval")
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with :DATASET behind it if wanted.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; runs/METHOD-DATASET if not given.")
+_MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "With --mode=eval: evaluate this checkpoint folder.")
+_COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for several processes.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes run together.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+
+
+def main(argv: list[str]) -> None:
+  """Runs what the flags say."""
+  del argv
+  if _CONFIG.value is None:
+    raise UserError("Which experiment? Give --config=configs/ervse.py, or another file of configs/.")
+  if _CHECKPOINT.value and _MODE.value != "eval":
+    raise UserError("--checkpoint goes with --mode=eval; to start training from it, use --config.init_from.")
+  if _COORDINATOR.value:
+    jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  run(_CONFIG.value, _WORKDIR.value, _MODE.value, _CHECKPOINT.value)
+
+
+def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_eval",
+        checkpoint: str | None = None) -> dict | None:
+  """Trains, evaluates, or both.
+
+  Args:
+    config: the experiment.
+    workdir: the run's folder; runs/METHOD-DATASET if None.
+    mode: one of MODES.
+    checkpoint: with mode `eval`, evaluate these parameters instead of the workdir's best ones.
+
+  Returns:
+    What results.json holds; None where nothing was evaluated.
+
+  Raises:
+    UserError: for anything wrong in the config, the data or the workdir.
+  """
+  datasets.check_name(config.data.dataset)
+  folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")
+  dataset = _open_dataset(config)
+  with _only_run(folder):
+    if jax.process_index() == 0 and mode != "eval":
+      files.write_json(folder / "config.json", config.to_dict())
+    experiment = Experiment(config, folder, dataset)
+    complete = mode == "eval" or train.train(experiment)
+    if not complete:
+      _say(f"Stopped, with everything saved in {folder}. The same command goes on from there.")
+      return None
+    if mode == "train":
+      _say(f"Trained. Evaluate with --mode=eval --workdir={folder}")
+      return None
+    results, predictions, videos = evaluate.evaluate(experiment, checkpoint)
+    if experiment.is_main:
+      names = np.array([action.name for action in dataset.classes])
+      for split, prediction in predictions.items():
+        report.write_pictures(folder, split, prediction, names[prediction.class_ids])
+      shown = predictions[f"test{config.data.split_index}"]
+      report.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
+      report.print_results(results)
+      _say(f"Results, predictions and pictures are in {folder}")
+    return results
+
+
+def _open_dataset(config: ConfigDict) -> loaders.Dataset:
+  name, data_dir = config.data.dataset, config.data.data_dir
+  if name == "toy_actions" and loaders.dataset_path(data_dir, name) is None:
+    from input_pipeline import prepare     # decoding and the backbones are not needed otherwise
+    if jax.process_count() > 1:
+      raise UserError(f"Prepare the dataset before several processes use it:\n"
+                      f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}")
+    prepare.prepare(name, data_dir)
+  return loaders.open_dataset(data_dir, name)
+
+
+class _only_run:
+  """Holds a workdir for one run at a time. Raises: UserError if another run has it."""
+
+  def __init__(self, folder: Path):
+    self._folder = folder
+
+  def __enter__(self) -> None:
+    if jax.process_index() != 0:
+      return
+    try:
+      self._folder.mkdir(parents=True, exist_ok=True)
+      self._file = open(self._folder / ".lock", "w")
+    except OSError as error:
+      raise UserError(f"Cannot write to workdir {self._folder}: {error}.") from error
+    try:
+      fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      raise UserError(f"Workdir {self._folder} is in use by another run; wait for it, or give another "
+                      "--workdir.") from error
+
+  def __exit__(self, *exception) -> None:
+    if jax.process_index() == 0:
+      self._file.close()
+
+
+def _say(text: str) -> None:
+  if jax.process_index() == 0:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  errors.run(main)

@@ -1,0 +1,70 @@
+"""DEVISE (Frome et al. 2013), and the other bilinear methods: score = video feature . W . class vector.
+
+    logits = dropout(x) W . dropout(normalise(g)),   W (F, V) without bias, g the class's word vector
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import FrozenConfigDict
+
+from er_jax import losses
+from er_jax.inputs import ClassInputs, Targets, VideoInputs
+from er_jax.models.dropout import Dropout
+from er_jax.models.encoders import dense, l2_normalize
+from er_jax.text_bank import Texts
+
+
+class Compatibility(nn.Module):
+  """The weights W (F, V) and the dropout before them."""
+  vector_dim: int
+  dropout_rate: float
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: Array, rows: Array, deterministic: bool) -> Array:
+    x = Dropout(self.dropout_rate)(features, rows, deterministic)
+    return dense(features.shape[-1], self.vector_dim, use_bias=False, dtype=self.dtype, name="dense")(x)
+
+
+class Bilinear(nn.Module):
+  """A bilinear compatibility between videos and classes, trained by ranking.
+
+  Attributes:
+    method: the name of its one submodule: devise, ale or sje.
+    vector_dim: V, the width of the class vectors.
+    config: `config.model`.
+    loss: `config.loss`.
+    dtype: of the activations.
+  """
+  method: str
+  vector_dim: int
+  config: FrozenConfigDict
+  loss: FrozenConfigDict
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    rate = self.config.dropout_rate
+    self.compatibility = Compatibility(self.vector_dim, rate, self.dtype, name=self.method)
+    self.class_dropout = Dropout(rate)
+
+  def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Array:
+    """(c, V) normalised class vectors."""
+    return self.class_dropout(l2_normalize(classes.vectors), classes.rows, deterministic)
+
+  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Array:
+    """(b, V): the videos' features in the space of the class vectors."""
+    return self.compatibility(videos.features, videos.rows, deterministic).astype(jnp.float32)
+
+  def score(self, videos: Array, classes: Array) -> Array:
+    """(b, C) compatibilities."""
+    return videos @ classes.T
+
+  def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
+             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
+    """This device's share of the batch's losses; see `er_jax.methods`."""
+    scores = self.score(self.encode_videos(videos, deterministic), gather(self.encode_classes(classes, deterministic)))
+    loss = losses.classification_loss(scores, targets.classes, targets.weights, gather(classes.mask), self.loss)
+    return {"loss": loss, "class_loss": loss}

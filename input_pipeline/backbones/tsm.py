@@ -1,0 +1,152 @@
+"""TSM-ResNet: what moves in a clip, as one vector a frame (Lin et al. 2019, Temporal Shift Module).
+
+    config, variables = checkpoints.load_tsm("TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense.pth")
+    features, logits = TSM(config).apply(variables, tsm.normalize(frames))   # frames uint8 (N, 8, 224, 224, 3)
+    features.mean(axis=1)                                                   # (N, 2048), what the datasets hold
+
+A ResNet-50 v1.5 (stride on the 3x3 convolution) whose bottlenecks see a few channels of the neighbouring frames.
+Shapes: N clips, T frames (segments), H x W pixels, C channels last. Parameters are named as in the published file.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from input_pipeline.backbones.convolution import convolve, max_pool
+
+MEAN = (0.485, 0.456, 0.406)   # of ImageNet, for pixels in [0, 1]
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class TSMConfig:
+  """A TSM-ResNet's size and its input's: `shorter_side` and `crop` are pixels, `segments` frames a clip."""
+
+  stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+  width: int = 64
+  segments: int = 8
+  num_classes: int = 400
+  shorter_side: int = 256
+  crop: int = 224
+
+  @property
+  def feature_dim(self) -> int:
+    """Length of a frame's feature vector: 2048 for ResNet-50."""
+    return 4 * self.width * 2 ** (len(self.stage_sizes) - 1)
+
+
+VARIANTS = {
+    "tsm_resnet50": TSMConfig(),
+    "tsm_toy": TSMConfig(stage_sizes=(1, 1, 1, 1), width=12, shorter_side=72, crop=64),
+}
+
+
+def normalize(frames: Array, dtype: DTypeLike = jnp.float32) -> Array:
+  """uint8 RGB (..., 3) to what the network was trained on: zero mean and unit variance per colour on ImageNet."""
+  scale = jnp.asarray(STD, jnp.float32) * 255
+  return ((frames - jnp.asarray(MEAN, jnp.float32) * 255) / scale).astype(dtype)
+
+
+def shifted_product(x: Array, kernel: Array, segments: int) -> Array:
+  """The temporal shift and the 1x1 convolution behind it, as one: shift(x) @ kernel.
+
+  With fold = C // 8, the shift gives channels [0, fold) the next frame's values and [fold, 2 fold) the previous
+  frame's; the rest stay, and zeros come in at a clip's ends. As a product is linear in its channels, the two shifted
+  parts are multiplied first and their (fewer) results are moved to the neighbouring frame and added.
+
+  Args:
+    x: (N * segments, H, W, C), the frames of a clip one after the other.
+    kernel: (C, D).
+    segments: frames a clip.
+
+  Returns:
+    (N * segments, H, W, D).
+  """
+  fold = x.shape[-1] // 8
+  by_clip = lambda part: part.reshape(-1, segments, *part.shape[1:])
+  one_frame = ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0))
+  from_next = jnp.pad(by_clip(x[..., :fold] @ kernel[:fold])[:, 1:], one_frame)
+  one_frame = ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0))
+  from_previous = jnp.pad(by_clip(x[..., fold:2 * fold] @ kernel[fold:2 * fold])[:, :-1], one_frame)
+  same = x @ kernel.at[:2 * fold].set(0)   # cheaper than a copy of x's other channels
+  return same + (from_next + from_previous).reshape(same.shape)
+
+
+class Conv(nn.Module):
+  """A convolution without bias; with `segments`, of size 1 and on temporally shifted frames."""
+
+  features: int
+  size: int
+  stride: int = 1
+  segments: int | None = None
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """(N * T, H, W, C) to (N * T, H / stride, W / stride, features)."""
+    shape = (self.size, self.size, x.shape[-1], self.features)
+    kernel = self.param("kernel", nn.initializers.he_uniform(), shape).astype(self.dtype)
+    if self.segments:
+      return shifted_product(x, kernel[0, 0], self.segments)
+    return convolve(x, kernel, self.stride)
+
+
+class Bottleneck(nn.Module):
+  """1x1, 3x3 and 1x1 convolution beside a shortcut; only the convolutions see the shifted frames."""
+
+  width: int
+  stride: int
+  segments: int
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool) -> Array:
+    """(N * T, H, W, C) to (N * T, H / stride, W / stride, 4 * width)."""
+    y = Conv(self.width, 1, segments=self.segments, dtype=self.dtype, name="conv1")(x)
+    y = nn.relu(_norm(self, "bn1", train)(y))
+    y = nn.relu(_norm(self, "bn2", train)(Conv(self.width, 3, self.stride, dtype=self.dtype, name="conv2")(y)))
+    y = _norm(self, "bn3", train)(Conv(4 * self.width, 1, dtype=self.dtype, name="conv3")(y))
+    if self.stride > 1 or x.shape[-1] != y.shape[-1]:
+      x = Conv(4 * self.width, 1, self.stride, dtype=self.dtype, name="downsample_conv")(x)
+      x = _norm(self, "downsample_bn", train)(x)
+    return nn.relu(x + y)
+
+
+class TSM(nn.Module):
+  """The network. Variables: `params`, and `batch_stats` for batch norm's running mean and variance."""
+
+  config: TSMConfig
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, frames: Array, train: bool = False) -> tuple[Array, Array]:
+    """Features of frames and class scores of clips.
+
+    Args:
+      frames: (N, T, H, W, 3) from `normalize`, T being `config.segments`.
+      train: batch norm uses the batch's statistics and updates the running ones (`mutable=["batch_stats"]`).
+
+    Returns:
+      features (N, T, feature_dim) and logits (N, num_classes), the mean over frames; both float32.
+    """
+    config = self.config
+    if frames.shape[1] != config.segments:
+      raise ValueError(f"TSM was made for clips of {config.segments} frames, got {frames.shape[1]}.")
+    x = frames.reshape(-1, *frames.shape[2:]).astype(self.dtype)
+    x = nn.relu(_norm(self, "bn1", train)(Conv(config.width, 7, 2, dtype=self.dtype, name="conv1")(x)))
+    x = max_pool(x, fill=-jnp.inf)
+    for stage, num_blocks in enumerate(config.stage_sizes):
+      for block in range(num_blocks):
+        stride = 2 if stage > 0 and block == 0 else 1
+        name = f"layer{stage + 1}_{block}"
+        x = Bottleneck(config.width * 2**stage, stride, config.segments, self.dtype, name=name)(x, train)
+    features = jnp.mean(x, axis=(1, 2), dtype=jnp.float32).reshape(-1, config.segments, config.feature_dim)
+    logits = nn.Dense(config.num_classes, name="new_fc")(features)
+    return features, logits.mean(axis=1)
+
+
+def _norm(module: nn.Module, name: str, train: bool) -> nn.BatchNorm:
+  return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=module.dtype, name=name)

@@ -1,0 +1,80 @@
+"""What a dataset hands to `prepare`: the videos that should be there, and what is known about their classes.
+
+    def collection(source: Path) -> Collection:     # in input_pipeline/datasets/NAME/__init__.py
+      ...
+    check(collection(source))
+
+The order of the clips is the order of the examples in the prepared dataset.
+"""
+
+import os
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from input_pipeline.concepts import Concept
+from input_pipeline.descriptions import ActionClass
+from input_pipeline.errors import UserError
+from input_pipeline.splits import ClassSplits, check_splits
+
+SPLITS = ("train", "val", "test", "all")
+
+
+class Clip(NamedTuple):
+  """One video that the dataset expects.
+
+  Attributes:
+    name: its path below the source without the last extension, parts joined by "/"; unique.
+    path: where the file should be.
+    label: position of its class in `Collection.classes`.
+    split: one of `SPLITS`; "all" where seen and unseen are not divided yet.
+  """
+
+  name: str
+  path: Path
+  label: int
+  split: str
+
+
+class Collection(NamedTuple):
+  """A dataset before its videos are read.
+
+  Attributes:
+    clips: every expected video, whether its file is there or not.
+    classes: in label order.
+    concepts: in the order of BiT's outputs.
+    splits: the class splits; None where seen and unseen are not divided yet.
+    extras: files copied beside the prepared dataset, by the name they get there, e.g. "class_vectors.npy".
+  """
+
+  clips: list[Clip]
+  classes: list[ActionClass]
+  concepts: list[Concept]
+  splits: ClassSplits | None
+  extras: dict[str, Path]
+
+
+def clip_name(path: str | os.PathLike, source: str | os.PathLike) -> str:
+  """Name of the video at `path` below `source`: "a/clip.v2" for SOURCE/a/clip.v2.mp4 (METHOD.md 1)."""
+  return PurePath(path).relative_to(source).with_suffix("").as_posix()
+
+
+def check(collection: Collection) -> Collection:
+  """Returns `collection` if its names are unique, its labels and splits in range.
+
+  Raises:
+    UserError: naming the video or the class list at fault.
+  """
+  seen_at: dict[str, Path] = {}
+  for clip in collection.clips:
+    if clip.name in seen_at:
+      raise UserError(f"Two videos are named {clip.name!r}: {seen_at[clip.name]} and {clip.path}. "
+                      "Names are paths without the extension and must differ.")
+    seen_at[clip.name] = clip.path
+    if not 0 <= clip.label < len(collection.classes):
+      raise UserError(f"{clip.path}: label is {clip.label}, but there are {len(collection.classes)} classes "
+                      f"(0 to {len(collection.classes) - 1}).")
+    if clip.split not in SPLITS:
+      raise UserError(f"{clip.path}: split is {clip.split!r}, expected one of {', '.join(SPLITS)}.")
+  if collection.splits is not None:
+    check_splits(collection.splits, len(collection.classes), "The dataset's class splits")
+  return collection

@@ -1,0 +1,26 @@
+"""The datasets that `prepare` can make, by name.
+
+A dataset is a package NAME holding `collection(source) -> Collection` in its __init__.py and a TFDS builder in
+NAME_dataset_builder.py. It is imported when it is asked for.
+"""
+
+import importlib
+from types import ModuleType
+
+from input_pipeline import errors
+
+DATASETS = {
+    "toy_actions": "input_pipeline.datasets.toy_actions",
+}
+
+
+def check_name(name: str) -> None:
+  """Raises: UserError with the near matches if there is no dataset `name`."""
+  if name not in DATASETS:
+    raise errors.unknown("dataset", name, DATASETS)
+
+
+def load(name: str) -> ModuleType:
+  """The package of dataset `name`. Raises: UserError if there is none of that name."""
+  check_name(name)
+  return importlib.import_module(DATASETS[name])

@@ -1,0 +1,38 @@
+"""toy_actions: a zero-shot action dataset drawn on the spot, small enough to try everything on two cores.
+
+    toy_actions.collection(Path("data/sources/toy_actions"))     # renders the videos that are not there yet
+
+An action is a motion performed by an object among others, "fish growing larger". The unseen classes are new pairs;
+nearly half of them name an object that no seen class names.
+"""
+
+from pathlib import Path
+
+from input_pipeline import collection as collections
+from input_pipeline.concepts import read_concepts
+from input_pipeline.datasets.toy_actions import videos
+from input_pipeline.datasets.toy_actions.backbone_data import backbone_clips, backbone_pictures
+from input_pipeline.descriptions import read_classes
+from input_pipeline.splits import read_splits
+
+__all__ = ["BERT", "BIT_WEIGHTS", "TSM_WEIGHTS", "backbone_clips", "backbone_pictures", "collection"]
+
+FOLDER = Path(__file__).parent
+TSM_WEIGHTS = FOLDER / "tsm.npz"
+BIT_WEIGHTS = FOLDER / "bit.npz"
+BERT = FOLDER / "bert"      # config.json and vocab.txt of a small text encoder to be trained from scratch
+
+
+def collection(source: Path, seed: int = 0) -> collections.Collection:
+  """The dataset's videos below `source`, rendered if they are not there, and what is known about its classes."""
+  source = Path(source)
+  videos.render_missing(source, seed)
+  classes = read_classes(FOLDER / "classes.jsonl")
+  return collections.check(collections.Collection(
+      clips=[collections.Clip(name, videos.path(source, index), label, split)
+             for index, (name, label, split) in enumerate(videos.VIDEOS)],
+      classes=classes,
+      concepts=read_concepts(FOLDER / "concepts.jsonl"),
+      splits=read_splits(FOLDER / "class_splits.json", len(classes)),
+      extras={"class_vectors.npy": FOLDER / "class_vectors.npy"},
+  ))

@@ -1,0 +1,47 @@
+"""What a wrong flag, config, file or video turns into: a message for the person, and exit status 2.
+
+    if __name__ == "__main__":
+      errors.run(main)          # absl flags; a UserError prints its message and exits with 2
+
+    raise UserError(f"{path}:{line}: 'label' is 7, but the class list has 5 entries (0 to 4).")
+"""
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+from absl import app
+
+
+class UserError(Exception):
+  """A mistake in what the user gave us. The message says what, where, what was expected and what to do."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
+  """The error for a name that is not among `known`: lists the near matches, or all names if none is near."""
+  known = sorted(known)
+  near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
+  hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+  return UserError(f"Unknown {kind} {str(name)!r}. {hint}")
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+  """Runs `main` under absl; a `UserError` ends the program with its message on stderr and status 2."""
+
+  def guarded(argv: list[str]) -> None:
+    try:
+      if len(argv) > 1:
+        raise UserError(f"Unexpected argument {argv[1]!r}; options are written --name=value (see --help).")
+      main(argv)
+    except UserError as error:
+      print(f"error: {error}", file=sys.stderr)
+      sys.exit(2)
+
+  def parse(argv: list[str]) -> list[str]:
+    try:
+      return app.parse_flags_with_usage(argv)
+    except UserError as error:   # a config file is built while flags are parsed
+      print(f"error: {error}", file=sys.stderr)
+      sys.exit(2)
+
+  app.run(guarded, flags_parser=parse)

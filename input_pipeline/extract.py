@@ -1,0 +1,187 @@
+"""Clips -> TSM features and concepts: decoded in parallel, batched, jitted, sharded over the local devices, resumable.
+
+    extractor = Extractor(*checkpoints.load_tsm(tsm_path), *checkpoints.load_bit(bit_path), batch_size=16)
+    store = FeatureStore(folder, clips)
+    skipped = extract(clips, extractor, store, num_workers=2)      # {clip index: reason}
+    store[0].feature, store[0].concept_ids                         # (D,) float32, (20,) int32
+
+Every batch has the same shape, so that there is one compilation; a smaller last batch is padded. Both backbones see the
+frames of one decode (METHOD.md 2 and 3). At most `BATCHES_AHEAD` batches of decoded clips are in memory.
+"""
+
+import collections
+import contextlib
+import functools
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from input_pipeline import video
+from input_pipeline.backbones import bit, tsm
+from input_pipeline.collection import Clip
+from input_pipeline.concepts import NO_CONCEPT, TOP_CONCEPTS
+from input_pipeline.errors import UserError
+from input_pipeline.feature_store import NO_STAMP, FeatureStore, Stamp, VideoFeatures, stamp
+from input_pipeline.progress import Progress
+
+BATCHES_AHEAD = 2         # batches of clips decoded, or being decoded, at a time
+NO_FILE = "no such file"     # why a missing video is skipped
+PREPROCESSING = 1        # to be raised when the same video and weights would give other features
+
+
+@functools.partial(jax.jit, static_argnames=("tsm_config", "bit_config"))
+def features_and_concepts(
+    tsm_variables: Any,
+    bit_variables: Any,
+    tsm_frames: Array,
+    bit_frames: Array,
+    bit_mask: Array,
+    *,
+    tsm_config: tsm.TSMConfig,
+    bit_config: bit.BiTConfig,
+) -> tuple[Array, Array, Array]:
+  """Both backbones on a batch of clips.
+
+  Args:
+    tsm_variables, bit_variables: of the two networks.
+    tsm_frames, bit_frames: (N, 8, S, S, 3) uint8 RGB.
+    bit_mask: (N, 8) bool, False on frames that only pad a clip of fewer than 8.
+    tsm_config, bit_config: what the networks are.
+
+  Returns:
+    (N, D) float32 features, the mean over the frames; (N, 20) int32 concepts, best first, of the mean logits over the
+    real frames; (N, 20) float32 their sigmoid scores. Slots beyond the vocabulary are -1 with score 0.
+  """
+  features, _ = tsm.TSM(tsm_config).apply(tsm_variables, tsm.normalize(tsm_frames))
+  images = bit_frames.reshape(-1, *bit_frames.shape[2:])
+  logits = bit.BiT(bit_config).apply(bit_variables, bit.normalize(images))
+  logits = logits.reshape(*bit_mask.shape, -1)
+  count = jnp.maximum(jnp.sum(bit_mask, axis=1, keepdims=True), 1)
+  mean_logits = jnp.sum(logits, axis=1, where=bit_mask[..., None]) / count
+  best, ids = jax.lax.top_k(mean_logits, min(TOP_CONCEPTS, bit_config.num_concepts))
+  padding = ((0, 0), (0, TOP_CONCEPTS - ids.shape[1]))
+  return (
+      jnp.mean(features, axis=1),
+      jnp.pad(ids.astype(jnp.int32), padding, constant_values=NO_CONCEPT),
+      jnp.pad(jax.nn.sigmoid(best), padding),
+  )
+
+
+class Extractor:
+  """The two backbones, on some devices.
+
+  Attributes:
+    batch_size: clips a call takes at most, a multiple of the number of devices.
+    feature_dim: D.
+    num_concepts: size of BiT's vocabulary.
+    shorter_side, crop: pixels, what clips are scaled and cut to.
+  """
+
+  def __init__(self, tsm_config: tsm.TSMConfig, tsm_variables: Any, bit_config: bit.BiTConfig, bit_variables: Any,
+               batch_size: int = 16, devices: Sequence[jax.Device] | None = None):
+    """Puts the weights on the devices, by default all of this process's.
+
+    Raises:
+      UserError: if the two networks want other clips.
+    """
+    if (tsm_config.shorter_side, tsm_config.crop) != (bit_config.shorter_side, bit_config.crop):
+      raise UserError(f"TSM takes frames of {tsm_config.crop} pixels, BiT of {bit_config.crop}; clips are decoded once "
+                      "for both, so choose weights of the same kind.")
+    mesh = Mesh(devices or jax.local_devices(), ("data",))
+    self._by_clip = NamedSharding(mesh, PartitionSpec("data"))
+    self._variables = jax.device_put((tsm_variables, bit_variables), NamedSharding(mesh, PartitionSpec()))
+    self._configs = {"tsm_config": tsm_config, "bit_config": bit_config}
+    self.batch_size = -(-batch_size // mesh.size) * mesh.size
+    self.feature_dim, self.num_concepts = tsm_config.feature_dim, bit_config.num_concepts
+    self.shorter_side, self.crop = tsm_config.shorter_side, tsm_config.crop
+
+  def __call__(self, clips: Sequence[video.ClipFrames]) -> tuple[Array, Array, Array]:
+    """Starts the computation on at most `batch_size` clips; rows beyond them are padding."""
+    missing = self.batch_size - len(clips)
+    batch = [np.pad(np.stack(arrays), ((0, missing), *((0, 0),) * arrays[0].ndim))
+             for arrays in ([clip.tsm for clip in clips], [clip.bit for clip in clips], [clip.bit_mask for clip in clips])]
+    return features_and_concepts(*self._variables, *jax.device_put(batch, self._by_clip), **self._configs)
+
+  def fingerprint(self) -> str:
+    """Hexadecimal digest of everything that decides what a video's features are."""
+    digest = hashlib.sha256(repr((PREPROCESSING, sorted(self._configs.items()))).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(self._variables):
+      array = np.ascontiguousarray(leaf)
+      digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+      digest.update(array.data)
+    return digest.hexdigest()
+
+
+def extract(clips: Sequence[Clip], extractor: Extractor, store: FeatureStore, num_workers: int) -> dict[int, str]:
+  """Puts the features of every readable clip into `store`, except of those it already has.
+
+  Args:
+    clips: all clips of the dataset.
+    extractor: the backbones.
+    store: where results go; flushed when this ends, also by an exception.
+    num_workers: threads that decode.
+
+  Returns:
+    Why the other clips were skipped, by position in `clips`, in rising order.
+  """
+  pending = [index for index in range(len(clips)) if index not in store]
+  skipped: dict[int, str] = {}
+  running: tuple[list[tuple[int, Stamp, int]], tuple[Array, ...]] | None = None
+
+  def collect() -> None:
+    if running:
+      keys, results = running
+      for (index, read_as, num_frames), *row in zip(keys, *map(np.asarray, results)):
+        store.add(index, read_as, VideoFeatures(*row, num_frames))
+      progress.advance(len(keys))
+
+  with Progress("extract", len(clips), "videos", done=len(store)) as progress:
+    try:
+      with contextlib.closing(_decode(clips, pending, extractor, num_workers, skipped, progress)) as decoded:
+        while batch := list(itertools.islice(decoded, extractor.batch_size)):
+          results = extractor([frames for _, _, frames in batch])      # runs while the next batch is decoded
+          collect()
+          running = [(index, read_as, frames.num_frames) for index, read_as, frames in batch], results
+        collect()
+    finally:
+      store.flush()
+  return dict(sorted(skipped.items()))
+
+
+def _decode(clips: Sequence[Clip], pending: Sequence[int], extractor: Extractor, num_workers: int,
+            skipped: dict[int, str], progress: Progress) -> Iterator[tuple[int, Stamp, video.ClipFrames]]:
+  """The readable clips among `pending`, in order; why others are not goes into `skipped`."""
+
+  def read(index: int) -> tuple[Stamp, video.ClipFrames]:
+    read_as = stamp(clips[index].path)
+    if read_as == NO_STAMP:
+      raise video.VideoError(NO_FILE)
+    return read_as, video.read_clip(clips[index].path, extractor.shorter_side, extractor.crop)
+
+  with ThreadPoolExecutor(num_workers, thread_name_prefix="decode") as pool:
+    ahead: collections.deque[tuple[int, Future]] = collections.deque()
+    remaining = iter(pending)
+    try:
+      while True:
+        for index in itertools.islice(remaining, BATCHES_AHEAD * extractor.batch_size - len(ahead)):
+          ahead.append((index, pool.submit(read, index)))
+        if not ahead:
+          return
+        index, future = ahead.popleft()
+        try:
+          read_as, frames = future.result()
+        except video.VideoError as error:
+          skipped[index] = str(error)
+          progress.advance()
+        else:
+          yield index, read_as, frames
+    finally:
+      pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,100 @@
+"""Texts to token ids: BERT's word pieces, or the words of a list.
+
+    tokenizer = WordPiece("bert-base-uncased-folder")      # needs its vocab.txt alone
+    tokenizer.encode(["a dog", ("run", "move fast")], max_tokens=100)    # [array([101, 1037, 3899, 102]), ...]
+
+    Words(["dog", "runs"]).encode(["the dog runs"], max_tokens=100)      # [array([0, 1])]
+
+A text is a str, or a (name, description) pair. Ids come without padding; each text is cut to `max_tokens` by itself.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tokenizers
+
+from input_pipeline import files
+from input_pipeline.errors import UserError
+
+Text = str | tuple[str, str]
+
+
+class Tokenizer(Protocol):
+  """Turns texts into ids in [0, vocab_size)."""
+
+  vocab_size: int
+
+  def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
+    """One int32 array of at most `max_tokens` ids for each text, without padding."""
+
+
+class WordPiece:
+  """BERT's tokenizer, the same ids as transformers' `BertTokenizer` from the same folder.
+
+  A text becomes [CLS] text [SEP], a pair [CLS] name [SEP] description [SEP]; what is too long is cut before the
+  special tokens, of a pair the longer part first.
+
+  Args:
+    folder: has vocab.txt, one piece a line; and perhaps tokenizer_config.json, of which `do_lower_case` (True if
+      absent), `strip_accents` and `tokenize_chinese_chars` are used.
+
+  Raises:
+    UserError: there is no vocab.txt, or it repeats a piece or lacks a special token.
+  """
+
+  def __init__(self, folder: str | Path):
+    path = Path(folder) / "vocab.txt"
+    pieces = files.read_text(path).removesuffix("\n").split("\n")
+    pieces = [piece.removesuffix("\r") for piece in pieces]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    if len(vocabulary) != len(pieces):
+      repeated = next(piece for i, piece in enumerate(pieces) if vocabulary[piece] != i)
+      raise UserError(f"{path}: {len(pieces)} lines but {len(vocabulary)} pieces: {repeated!r} is there twice.")
+    missing = [piece for piece in ("[UNK]", "[CLS]", "[SEP]") if piece not in vocabulary]
+    if missing:
+      raise UserError(f"{path}: lacks {', '.join(missing)}; is it the vocabulary of a BERT?")
+    options = _options(Path(folder) / "tokenizer_config.json")
+    self.vocab_size = len(pieces)
+    self._tokenizer = tokenizers.BertWordPieceTokenizer(vocab=vocabulary, **options)
+
+  def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
+    """See `Tokenizer`. Raises: UserError if `max_tokens` leaves no room for the special tokens and a piece."""
+    if max_tokens < 4:
+      raise UserError(f"max_tokens is {max_tokens}; BERT needs 4 or more, as [CLS] and up to two [SEP] count too.")
+    self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+    parts = [text if isinstance(text, tuple) else (text,) for text in texts]
+    return [np.asarray(self._tokenizer.encode(*part).ids, np.int32) for part in parts]
+
+
+class Words:
+  """Word-level ids: a word's id is its place in the list.
+
+  Texts are split at white space and compared as they are written; words that are not in the list are dropped before
+  the cut to `max_tokens`, so a text of unknown words alone gives no ids. A pair is joined by one space.
+
+  Raises:
+    UserError: the list is empty or holds a word twice.
+  """
+
+  def __init__(self, word_list: Sequence[str]):
+    self._ids = {word: i for i, word in enumerate(word_list)}
+    if not self._ids or len(self._ids) != len(word_list):
+      repeated = next((word for i, word in enumerate(word_list) if self._ids[word] != i), None)
+      raise UserError(f"The word list has {len(word_list)} entries, of which {repeated!r} is there twice."
+                      if repeated is not None else "The word list is empty.")
+    self.vocab_size = len(self._ids)
+
+  def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
+    """See `Tokenizer`."""
+    joined = [" ".join(text) if isinstance(text, tuple) else text for text in texts]
+    ids = [[self._ids[word] for word in text.split() if word in self._ids] for text in joined]
+    return [np.asarray(row[:max_tokens], np.int32) for row in ids]
+
+
+def _options(path: Path) -> dict[str, bool | None]:
+  written = files.read_json(path) if path.is_file() else {}
+  names = {"do_lower_case": "lowercase", "strip_accents": "strip_accents",
+           "tokenize_chinese_chars": "handle_chinese_chars"}
+  return {ours: written[theirs] for theirs, ours in names.items() if theirs in written}

@@ -1,0 +1,15 @@
+"""Fixtures of the tests that train."""
+
+import pytest
+
+from tests.er_jax import small
+
+
+@pytest.fixture
+def small_dataset(tmp_path) -> small.SmallDataset:
+  return small.SmallDataset(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory) -> str:
+  return str(small.write_bert_folder(tmp_path_factory.mktemp("bert")))

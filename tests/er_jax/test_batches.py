@@ -1,0 +1,113 @@
+"""Rehearsal sets, padding and text references against plain loops on small hand-made batches."""
+
+import numpy as np
+import pytest
+
+from er_jax import batches, methods
+from er_jax.batches import BatchBuilder
+from input_pipeline.concepts import concept_text
+from input_pipeline.errors import UserError
+from input_pipeline.loaders import examples, train_batches
+from tests.er_jax.small import SmallDataset, small_config
+
+
+def plain_rehearsal_set(positives, negatives):
+  """What the published collation does, one concept at a time."""
+  order, own = [], []
+  for mine, others in zip(positives, negatives):
+    for text in [*mine, *others]:
+      if text >= 0 and text not in order:
+        order.append(text)
+    own.append([text for text in mine if text >= 0])
+  return order, np.array([[text in mine for text in order] for mine in own])
+
+
+def test_rehearsal_set_by_hand():
+  ids, own = batches.rehearsal_set(np.array([[7, 3], [3, 9]]), np.array([[9], [-1]]))
+  assert ids.tolist() == [7, 3, 9]               # first appearance: the first video's own, its negative, the second's
+  assert own.tolist() == [[True, True, False], [False, True, True]]
+
+
+def test_rehearsal_set_equals_a_plain_loop():
+  random = np.random.default_rng(0)
+  for _ in range(20):
+    positives, negatives = random.integers(-1, 12, (6, 5)), random.integers(-1, 12, (6, 2))
+    ids, own = batches.rehearsal_set(positives, negatives)
+    order, expected = plain_rehearsal_set(positives, negatives)
+    assert ids.tolist() == order
+    np.testing.assert_array_equal(own, expected)
+
+
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_dealing_keeps_each_concept_with_its_videos_and_shares_them_out(num_devices):
+  ids, own = np.arange(10, 17, dtype=np.int32), np.random.default_rng(0).random((3, 7)) < 0.5
+  dealt, dealt_own = batches.deal(ids, own, slots=12, num_devices=num_devices)
+  for column, text in enumerate(ids):
+    place = dealt.tolist().index(text)
+    np.testing.assert_array_equal(dealt_own[:, place], own[:, column])
+  assert not dealt_own[:, dealt < 0].any()
+  shares = (dealt.reshape(num_devices, -1) >= 0).sum(axis=1)
+  assert shares.max() - shares.min() <= 1
+
+
+def test_negative_concepts_are_new_to_the_video_and_repeatable():
+  own = np.array([[0, 1, 2, -1], [4, 5, 6, 7]])
+  negatives = batches.negative_concepts(own, 3, 10, seed=(0, 5))
+  for mine, others in zip(own, negatives):
+    assert len(set(others)) == 3 and not set(others) & set(mine)
+  np.testing.assert_array_equal(negatives, batches.negative_concepts(own, 3, 10, seed=(0, 5)))
+
+
+@pytest.fixture
+def built(tmp_path, bert_folder):
+  dataset = SmallDataset(tmp_path)
+  config = small_config("ervse", bert_folder, model__topk_concepts=2, loss__rehearsal_topk=3)
+  method = methods.build(config, 6)
+  videos = examples(dataset, "train", dataset.splits.seen)
+  return dataset, config, method, videos, BatchBuilder(dataset, config, method, [videos], num_devices=4)
+
+
+def text_of(bank, index, method):
+  start, length = bank.starts[index], bank.lengths[index]
+  return bank.tokens[start:start + length].tolist()
+
+
+def test_a_batch_refers_to_the_texts_of_its_videos(built):
+  dataset, config, method, videos, builder = built
+  last = list(train_batches(videos, 16, seed=0, num_steps=3))[-1]      # 42 videos: 10 in the last batch
+  step_batch = builder.batch(last, videos, step=2)
+  assert last.mask.sum() == 10 and len(step_batch.rows) == 16
+  for row in range(10):
+    names = [concept_text(dataset.concepts[c], True) for c in last.concept_ids[row]]
+    expected = method.tokenizer.encode([" ".join(names[:2])], config.data.max_tokens)[0].tolist()
+    assert text_of(builder.sequences, step_batch.objects[row], method) == expected
+    own = step_batch.concepts[step_batch.targets.concepts[row] > 0]
+    wanted = method.tokenizer.encode(names[:3], config.data.max_tokens)
+    assert sorted(text_of(builder.texts, text, method) for text in own) == sorted(t.tolist() for t in wanted)
+  assert (step_batch.objects[10:] == -1).all() and not step_batch.targets.concepts[10:].any()
+  assert step_batch.targets.weights.sum() == pytest.approx(1) and not step_batch.targets.weights[10:].any()
+  assert step_batch.targets.concepts.sum() == pytest.approx(1)
+
+
+def test_every_batch_has_the_same_shapes(built):
+  _, _, _, videos, builder = built
+  shapes = {str([(x.shape, x.dtype) for x in (b.features, b.objects, b.concepts, b.targets.concepts)])
+            for b in (builder.batch(batch, videos, 0) for batch in train_batches(videos, 16, seed=0, num_steps=6))}
+  assert len(shapes) == 1
+
+
+def test_class_sets_divide_by_the_devices(built):
+  dataset, config, method, _, builder = built
+  classes = builder.class_set(dataset.splits.seen)
+  assert len(classes.ids) == 8 and classes.mask.sum() == 6
+  first = dataset.classes[dataset.splits.seen[0]]
+  expected = method.tokenizer.encode([f"{first.name}: {first.description}"], config.data.max_tokens)[0].tolist()
+  assert text_of(builder.texts, classes.ids[0], method) == expected
+
+
+def test_a_class_without_description_is_named(tmp_path, bert_folder):
+  dataset = SmallDataset(tmp_path)
+  dataset.classes[3] = dataset.classes[3]._replace(description="")
+  config = small_config("vse", bert_folder)
+  with pytest.raises(UserError, match="push star.*no description"):
+    BatchBuilder(dataset, config, methods.build(config, 6), [], num_devices=1)

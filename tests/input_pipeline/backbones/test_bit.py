@@ -1,0 +1,132 @@
+"""BiT against a PyTorch computation with the same weights, read from a file of the published naming."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from input_pipeline.backbones import bit, checkpoints
+from input_pipeline.backbones.bit import BiT, BiTConfig
+
+SMALL = BiTConfig(depths=(2, 1, 1), base_width=32, num_concepts=7)
+
+
+def random_weights(config: BiTConfig) -> dict[str, np.ndarray]:
+  """Arrays with the published names and shapes."""
+  random = np.random.default_rng(0)
+  normal = lambda *shape: random.standard_normal(shape, np.float32)
+  weights = {}
+
+  def group_norm(name: str, channels: int) -> None:
+    weights[f"{name}/group_norm/gamma"] = 1 + 0.3 * normal(channels)
+    weights[f"{name}/group_norm/beta"] = 0.3 * normal(channels)
+
+  width = inputs = config.base_width * config.width_factor
+  weights["resnet/root_block/standardized_conv2d/kernel"] = normal(7, 7, 3, width)
+  for block, depth in enumerate(config.depths, start=1):
+    for number in range(1, depth + 1):
+      unit = f"resnet/block{block}/unit{number:02d}"
+      for part, size, channels, outputs in (("a", 1, inputs, width), ("b", 3, width, width), ("c", 1, width, 4 * width)):
+        group_norm(f"{unit}/{part}", channels)
+        weights[f"{unit}/{part}/standardized_conv2d/kernel"] = 0.1 + 2 * normal(size, size, channels, outputs)
+      if number == 1:
+        weights[f"{unit}/a/proj/standardized_conv2d/kernel"] = normal(1, 1, inputs, 4 * width)
+      inputs = 4 * width
+    width *= 2
+  group_norm("resnet", inputs)
+  weights["resnet/head/conv2d/kernel"] = normal(1, 1, inputs, config.num_concepts)
+  weights["resnet/head/conv2d/bias"] = normal(config.num_concepts)
+  return weights
+
+
+def torch_logits(weights: dict[str, np.ndarray], config: BiTConfig, images: np.ndarray) -> np.ndarray:
+  """What the network of METHOD.md 3 gives, by torch.nn.functional on the published arrays."""
+  torch = pytest.importorskip("torch")
+  functional = torch.nn.functional
+  weights = {name: torch.tensor(array) for name, array in weights.items()}
+
+  def conv(x, name, stride=1):
+    kernel = weights[f"{name}/standardized_conv2d/kernel"].permute(3, 2, 0, 1)
+    variance, mean = torch.var_mean(kernel, dim=(1, 2, 3), keepdim=True, correction=0)
+    return functional.conv2d(
+        x, (kernel - mean) / torch.sqrt(variance + 1e-10), stride=stride, padding=kernel.shape[-1] // 2)
+
+  def norm_relu(x, name):
+    gamma, beta = weights[f"{name}/group_norm/gamma"], weights[f"{name}/group_norm/beta"]
+    return functional.relu(functional.group_norm(x, config.num_groups, gamma, beta, eps=1e-5))
+
+  x = conv(torch.tensor(images).permute(0, 3, 1, 2), "resnet/root_block", stride=2)
+  x = functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)
+  for block, depth in enumerate(config.depths, start=1):
+    for number in range(1, depth + 1):
+      unit, stride = f"resnet/block{block}/unit{number:02d}", 2 if block > 1 and number == 1 else 1
+      y = norm_relu(x, f"{unit}/a")
+      shortcut = conv(y, f"{unit}/a/proj", stride) if number == 1 else x
+      y = conv(y, f"{unit}/a")
+      y = conv(norm_relu(y, f"{unit}/b"), f"{unit}/b", stride)
+      y = conv(norm_relu(y, f"{unit}/c"), f"{unit}/c")
+      x = shortcut + y
+  x = norm_relu(x, "resnet").mean(dim=(2, 3), keepdim=True)
+  kernel = weights["resnet/head/conv2d/kernel"].permute(3, 2, 0, 1)
+  return functional.conv2d(x, kernel, weights["resnet/head/conv2d/bias"])[:, :, 0, 0].numpy()
+
+
+@pytest.mark.parametrize("height, width", [(45, 51), (32, 32)])
+def test_small_network_equals_torch_on_the_same_npz_file(tmp_path, height, width):
+  weights = random_weights(SMALL)
+  np.savez(tmp_path / "bit.npz", **weights)
+  images = np.random.default_rng(1).standard_normal((2, height, width, 3), np.float32)
+  config, variables = checkpoints.load_bit(tmp_path / "bit.npz")
+  assert config == SMALL
+  actual = jax.jit(BiT(config).apply)(variables, images)
+  expected = torch_logits(weights, SMALL, images)
+  assert actual.shape == expected.shape and actual.dtype == jnp.float32
+  assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_normalize_maps_black_and_white_to_minus_one_and_one():
+  assert np.allclose(bit.normalize(np.array([0, 127, 255], np.uint8)), [-1, -1 / 255, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name, count", [
+    ("bit_r50x1", 68_256_659),
+    ("bit_r50x3", None),
+    ("bit_r101x1", None),
+    ("bit_r101x3", None),
+    ("bit_r152x2", None),
+    ("bit_r152x4", None),
+    ("bit_toy", None),
+])
+def test_parameter_counts(name, count):
+  config = bit.VARIANTS[name]
+  shapes = jax.eval_shape(BiT(config).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
+  actual = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+  width = inputs = 64 * config.width_factor if name != "bit_toy" else config.width
+  expected = 7 * 7 * 3 * width
+  for depth in config.depths:
+    expected += inputs * 4 * width   # the projection
+    for _ in range(depth):
+      expected += inputs * width + 9 * width * width + 4 * width * width + 2 * (inputs + width + width)
+      inputs = 4 * width
+    width *= 2
+  expected += 2 * inputs + inputs * config.num_concepts + config.num_concepts
+  assert actual == expected
+  assert count is None or actual == count
+
+
+def test_published_sizes_are_all_there():
+  sizes = {(3, 4, 6, 3): (1, 3), (3, 4, 23, 3): (1, 3), (3, 8, 36, 3): (2, 4)}
+  published = {name: config for name, config in bit.VARIANTS.items() if name != "bit_toy"}
+  assert sorted((c.depths, c.width_factor) for c in published.values()) == sorted(
+      (depths, factor) for depths, factors in sizes.items() for factor in factors)
+  assert all(c.num_concepts == 21843 and c.num_groups == 32 and c.crop == 224 for c in published.values())
+
+
+def test_bfloat16_activations_stay_close_to_float32(tmp_path):
+  np.savez(tmp_path / "bit.npz", **random_weights(SMALL))
+  config, variables = checkpoints.load_bit(tmp_path / "bit.npz")
+  images = np.random.default_rng(1).standard_normal((2, 32, 32, 3), np.float32)
+  exact = jax.jit(BiT(config).apply)(variables, images)
+  rough = jax.jit(BiT(config, jnp.bfloat16).apply)(variables, images)
+  assert rough.dtype == jnp.float32
+  assert 0 < np.abs(exact - rough).max() < 0.05 * np.abs(exact).max()

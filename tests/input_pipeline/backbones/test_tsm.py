@@ -1,0 +1,200 @@
+"""TSM against a PyTorch network of the same weights, read from files of the published naming."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from input_pipeline.backbones import checkpoints, tsm
+from input_pipeline.backbones.tsm import TSM, TSMConfig
+
+SMALL = TSMConfig(stage_sizes=(2, 1, 1), width=8, num_classes=5)
+
+
+def torch_tsm(config: TSMConfig):
+  """A TSM-ResNet of plain torch.nn layers with random weights; its state_dict has the published names."""
+  torch = pytest.importorskip("torch")
+  nn = torch.nn
+
+  class Shifted(nn.Module):
+
+    def __init__(self, net):
+      super().__init__()
+      self.net = net
+
+    def forward(self, x):
+      clips = x.unflatten(0, (-1, config.segments))
+      fold = x.shape[1] // 8
+      shifted = torch.zeros_like(clips)
+      shifted[:, :-1, :fold] = clips[:, 1:, :fold]
+      shifted[:, 1:, fold:2 * fold] = clips[:, :-1, fold:2 * fold]
+      shifted[:, :, 2 * fold:] = clips[:, :, 2 * fold:]
+      return self.net(shifted.flatten(0, 1))
+
+  class Bottleneck(nn.Module):
+
+    def __init__(self, inputs, width, stride):
+      super().__init__()
+      self.conv1 = Shifted(nn.Conv2d(inputs, width, 1, bias=False))
+      self.bn1 = nn.BatchNorm2d(width)
+      self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+      self.bn2 = nn.BatchNorm2d(width)
+      self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+      self.bn3 = nn.BatchNorm2d(4 * width)
+      self.downsample = None
+      if stride > 1 or inputs != 4 * width:
+        self.downsample = nn.Sequential(nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+
+    def forward(self, x):
+      y = torch.relu(self.bn1(self.conv1(x)))
+      y = torch.relu(self.bn2(self.conv2(y)))
+      y = self.bn3(self.conv3(y))
+      return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+  class Backbone(nn.Module):
+
+    def __init__(self):
+      super().__init__()
+      self.conv1 = nn.Conv2d(3, config.width, 7, 2, padding=3, bias=False)
+      self.bn1 = nn.BatchNorm2d(config.width)
+      inputs = config.width
+      for stage, num_blocks in enumerate(config.stage_sizes):
+        blocks = []
+        for block in range(num_blocks):
+          blocks.append(Bottleneck(inputs, config.width * 2**stage, 2 if stage and not block else 1))
+          inputs = 4 * config.width * 2**stage
+        self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+
+    def forward(self, x):
+      x = torch.relu(self.bn1(self.conv1(x)))
+      x = nn.functional.max_pool2d(x, 3, 2, padding=1)
+      for stage in range(len(config.stage_sizes)):
+        x = getattr(self, f"layer{stage + 1}")(x)
+      return x.mean(dim=(2, 3))
+
+  class Network(nn.Module):
+
+    def __init__(self):
+      super().__init__()
+      self.base_model = Backbone()
+      self.new_fc = nn.Linear(config.feature_dim, config.num_classes)
+
+    def forward(self, frames):
+      features = self.base_model(frames.flatten(0, 1).permute(0, 3, 1, 2))
+      by_clip = lambda x: x.unflatten(0, (-1, config.segments))
+      return by_clip(features), by_clip(self.new_fc(features)).mean(dim=1)
+
+  torch.manual_seed(0)
+  network = Network().eval()
+  for module in network.modules():
+    if isinstance(module, nn.BatchNorm2d):
+      module.running_mean.normal_(std=0.2)
+      module.running_var.uniform_(0.5, 2)
+      nn.init.uniform_(module.weight, 0.5, 1.5)
+      nn.init.normal_(module.bias, std=0.2)
+  return network
+
+
+def write_pth(path, network, **options) -> None:
+  torch = pytest.importorskip("torch")
+  state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+  torch.save({"epoch": 50, "arch": "resnet50", "state_dict": state}, path, **options)
+
+
+def assert_same_outputs(network, path, frames: np.ndarray, config: TSMConfig) -> None:
+  torch = pytest.importorskip("torch")
+  with torch.no_grad():
+    expected = [tensor.numpy() for tensor in network(torch.tensor(frames))]
+  found, variables = checkpoints.load_tsm(path)
+  assert found == config
+  actual = jax.jit(TSM(found).apply)(variables, frames)
+  for theirs, ours in zip(expected, actual):
+    assert ours.shape == theirs.shape and ours.dtype == jnp.float32
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_small_network_equals_torch_on_the_same_pth_file(tmp_path, zipped):
+  network = torch_tsm(SMALL)
+  write_pth(tmp_path / "tsm.pth", network, _use_new_zipfile_serialization=zipped)
+  frames = np.random.default_rng(0).standard_normal((2, 8, 45, 51, 3), np.float32)
+  assert_same_outputs(network, tmp_path / "tsm.pth", frames, SMALL)
+
+
+def test_small_network_equals_torch_on_an_npz_of_the_same_arrays(tmp_path):
+  network = torch_tsm(SMALL)
+  np.savez(tmp_path / "tsm.npz", **{f"module.{name}": x.numpy() for name, x in network.state_dict().items()})
+  frames = np.random.default_rng(1).standard_normal((1, 8, 32, 32, 3), np.float32)
+  assert_same_outputs(network, tmp_path / "tsm.npz", frames, SMALL)
+
+
+def test_resnet50_equals_torch_on_a_full_size_clip(tmp_path):
+  config = tsm.VARIANTS["tsm_resnet50"]
+  network = torch_tsm(config)
+  write_pth(tmp_path / "tsm.pth", network)
+  frames = np.random.default_rng(0).standard_normal((1, 8, 224, 224, 3), np.float32)
+  assert_same_outputs(network, tmp_path / "tsm.pth", frames, config)
+
+
+def test_shift_moves_an_eighth_of_the_channels_each_way_and_fills_the_ends_with_zeros():
+  random = np.random.default_rng(0)
+  clips = random.standard_normal((2, 4, 3, 5, 17), np.float32)   # fold is 17 // 8 = 2
+  kernel = random.standard_normal((17, 6), np.float32)
+  shifted = clips.copy()
+  for t in range(4):
+    shifted[:, t, ..., 0:2] = clips[:, t + 1, ..., 0:2] if t < 3 else 0
+    shifted[:, t, ..., 2:4] = clips[:, t - 1, ..., 2:4] if t > 0 else 0
+  actual = tsm.shifted_product(jnp.asarray(clips.reshape(8, 3, 5, 17)), jnp.asarray(kernel), segments=4)
+  np.testing.assert_allclose(actual, (shifted @ kernel).reshape(8, 3, 5, 6), atol=1e-5)
+
+
+def test_normalize_gives_zero_at_the_mean_colour_and_one_a_standard_deviation_above():
+  assert np.allclose(tsm.normalize(np.array([[0, 128, 255]], np.uint8)),
+                     [[-0.485 / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]], atol=1e-6)
+
+
+def resnet_parameters(config: TSMConfig) -> int:
+  """Convolutions, batch norm's scales and biases, classifier; without batch norm's statistics."""
+  total, inputs = 7 * 7 * 3 * config.width + 2 * config.width, config.width
+  for stage, num_blocks in enumerate(config.stage_sizes):
+    w = config.width * 2**stage
+    for block in range(num_blocks):
+      total += inputs * w + 9 * w * w + 4 * w * w + 2 * (w + w + 4 * w)
+      total += inputs * 4 * w + 2 * 4 * w if block == 0 else 0
+      inputs = 4 * w
+  return total + inputs * config.num_classes + config.num_classes
+
+
+@pytest.mark.parametrize("name, count", [
+    ("tsm_resnet50", 23_508_032 + 2048 * 400 + 400),   # torchvision's ResNet-50 without its classifier, and TSM's own
+    ("tsm_toy", None),
+])
+def test_parameter_counts(name, count):
+  config = tsm.VARIANTS[name]
+  shapes = jax.eval_shape(
+      TSM(config).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, config.crop, config.crop, 3), jnp.float32))
+  actual = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+  assert actual == resnet_parameters(config)
+  assert count is None or actual == count
+
+
+def test_every_variant_is_counted():
+  assert set(tsm.VARIANTS) == {"tsm_resnet50", "tsm_toy"}
+
+
+def test_bfloat16_activations_stay_close_to_float32(tmp_path):
+  write_pth(tmp_path / "tsm.pth", torch_tsm(SMALL))
+  config, variables = checkpoints.load_tsm(tmp_path / "tsm.pth")
+  frames = np.random.default_rng(0).standard_normal((1, 8, 32, 32, 3), np.float32)
+  exact, _ = jax.jit(TSM(config).apply)(variables, frames)
+  rough, _ = jax.jit(TSM(config, jnp.bfloat16).apply)(variables, frames)
+  assert rough.dtype == jnp.float32
+  assert 0 < np.abs(exact - rough).max() < 0.05 * np.abs(exact).max()
+
+
+def test_clip_of_another_length_is_refused():
+  with pytest.raises(ValueError, match="8 frames, got 4"):
+    jax.eval_shape(TSM(dataclasses.replace(SMALL, stage_sizes=(1,))).init, jax.random.key(0),
+                   jax.ShapeDtypeStruct((1, 4, 32, 32, 3), jnp.float32))

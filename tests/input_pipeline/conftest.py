@@ -1,0 +1,83 @@
+"""A prepared dataset of made-up features, for tests that do not need videos."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from input_pipeline.collection import Clip, Collection
+from input_pipeline.concepts import Concept
+from input_pipeline.datasets.builder import Content
+from input_pipeline.datasets.toy_actions.toy_actions_dataset_builder import Builder
+from input_pipeline.descriptions import ActionClass
+from input_pipeline.feature_store import NO_STAMP, FeatureStore, VideoFeatures
+from input_pipeline.splits import ClassSplits
+
+FEATURE_DIM, NUM_CLASSES, NUM_CONCEPTS = 6, 7, 23
+
+
+def made_up_features(index: int) -> VideoFeatures:
+  """Features that say which clip they belong to: the first number is its index."""
+  random = np.random.default_rng(index)
+  return VideoFeatures(
+      feature=np.array([index, *random.standard_normal(FEATURE_DIM - 1)], np.float32),
+      concept_ids=random.permutation(NUM_CONCEPTS)[:20].astype(np.int32),
+      concept_scores=np.sort(random.random(20))[::-1].astype(np.float32),
+      num_frames=16 + index,
+  )
+
+
+def made_up_collection(num_clips: int) -> Collection:
+  """Clips without files, in an order that sorting by name would not keep: classes 0 to 3 train, 4 and 5 val, 6 test."""
+  clips = []
+  for index in range(num_clips):
+    label = index * 5 % NUM_CLASSES
+    split = "train" if label < 4 else "val" if label < 6 else "test"
+    clips.append(Clip(f"class {label}/v{num_clips - index}.é", Path(f"absent/{index}.mp4"), label, split))
+  return Collection(
+      clips=clips,
+      classes=[ActionClass(f"action {label}", f"do {label} things") for label in range(NUM_CLASSES)],
+      concepts=[Concept(f"n{index:08d}", f"thing_{index}", f"The thing {index}") for index in range(NUM_CONCEPTS)],
+      splits=ClassSplits(seen=(2, 0, 3, 1), val=((5, 4),), test=((6,),)),
+      extras={},
+  )
+
+
+def write_dataset(data_dir: Path, collection: Collection, skipped: dict[int, str]) -> Path:
+  """Writes the collection with made-up features; returns the dataset's folder."""
+  store = FeatureStore(data_dir / "work", collection.clips)
+  for index in range(len(collection.clips)):
+    if index not in skipped:
+      store.add(index, NO_STAMP, made_up_features(index))
+  store.flush()
+  source = {"root": str(data_dir / "videos"), "expected": len(collection.clips)}
+  content = Content(collection, store, FEATURE_DIM, skipped, source)
+  builder = Builder(content=content, data_dir=data_dir, file_format="array_record")
+  builder.download_and_prepare(download_dir=data_dir / "work" / "downloads")
+  return Path(builder.data_path)
+
+
+class Prepared(NamedTuple):
+  """A dataset on disk, and what it was made from: `features[i]` belongs to `collection.clips[i]`."""
+
+  data_dir: Path
+  collection: Collection
+  features: list[VideoFeatures]
+  skipped: dict[int, str]
+
+  def clips_of(self, *labels: int) -> list[int]:
+    """Indices of the clips of these classes that were not skipped, in the order of the list."""
+    return [i for i, clip in enumerate(self.collection.clips) if clip.label in labels and i not in self.skipped]
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+  """A prepared dataset "toy_actions" of 60 clips, of which two were skipped."""
+  data_dir = tmp_path_factory.mktemp("prepared")
+  vectors = data_dir / "vectors.npy"
+  np.save(vectors, np.arange(NUM_CLASSES * 4, dtype=np.float32).reshape(NUM_CLASSES, 4))
+  collection = made_up_collection(60)._replace(extras={"class_vectors.npy": vectors})
+  skipped = {3: "no such file", 11: "no frames in it"}
+  write_dataset(data_dir, collection, skipped)
+  return Prepared(data_dir, collection, [made_up_features(index) for index in range(60)], skipped)

@@ -1,0 +1,47 @@
+"""What a dataset may hand to `prepare`."""
+
+from pathlib import Path
+
+import pytest
+
+from input_pipeline.collection import Clip, Collection, check, clip_name
+from input_pipeline.descriptions import ActionClass
+from input_pipeline.errors import UserError
+from input_pipeline.splits import ClassSplits
+
+CLASSES = [ActionClass("a", "x"), ActionClass("b", "y"), ActionClass("c", "z")]
+SPLITS = ClassSplits((0,), ((1,),), ((2,),))
+
+
+def collection(*clips: Clip, splits: ClassSplits | None = SPLITS) -> Collection:
+  return Collection(list(clips), CLASSES, [], splits, {})
+
+
+@pytest.mark.parametrize("path, name", [
+    ("videos/a.mp4", "a"),
+    ("videos/clip.v2.mp4", "clip.v2"),
+    ("videos/some class/été 1.avi", "some class/été 1"),
+])
+def test_name_is_the_path_below_the_source_without_the_last_extension(path, name):
+  assert clip_name(path, "videos") == name
+
+
+def test_good_collection_is_returned_as_it_is():
+  good = collection(Clip("a", Path("a.mp4"), 2, "train"), Clip("b", Path("b.mp4"), 0, "all"), splits=None)
+  assert check(good) is good
+
+
+@pytest.mark.parametrize("clip, message", [
+    (Clip("a", Path("other/a.avi"), 0, "val"), r"Two videos are named 'a': a.mp4 and other/a.avi"),
+    (Clip("b", Path("b.mp4"), 3, "val"), r"b.mp4: label is 3, but there are 3 classes \(0 to 2\)"),
+    (Clip("b", Path("b.mp4"), -1, "val"), "label is -1"),
+    (Clip("b", Path("b.mp4"), 0, "valid"), "split is 'valid', expected one of train, val, test, all"),
+])
+def test_bad_clip_is_named(clip, message):
+  with pytest.raises(UserError, match=message):
+    check(collection(Clip("a", Path("a.mp4"), 0, "train"), clip))
+
+
+def test_class_splits_must_fit_the_classes():
+  with pytest.raises(UserError, match="class splits: 'seen' holds 7"):
+    check(collection(splits=SPLITS._replace(seen=(7,))))

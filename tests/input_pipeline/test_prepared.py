@@ -1,0 +1,93 @@
+"""A prepared dataset as it lies on disk, and what is found in it again."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from input_pipeline.errors import UserError
+from input_pipeline.prepared import open_dataset
+
+
+def test_what_lies_beside_the_examples_is_read_back(prepared):
+  data_dir, collection = prepared.data_dir, prepared.collection
+  dataset = open_dataset(data_dir, "toy_actions")
+  assert [action[:2] for action in dataset.classes] == [action[:2] for action in collection.classes]
+  assert dataset.concepts == collection.concepts
+  assert dataset.splits == collection.splits
+  assert dataset.feature_dim == 6
+  assert np.array_equal(dataset.class_vectors, np.arange(28).reshape(7, 4))
+  assert dataset.source["expected"] == 60 and dataset.source_root == data_dir / "videos"
+  skipped = [json.loads(line) for line in (dataset.path / "skipped.jsonl").read_text().splitlines()]
+  assert skipped == [{"name": collection.clips[3].name, "reason": "no such file"},
+                     {"name": collection.clips[11].name, "reason": "no frames in it"}]
+
+
+def test_counts_are_of_the_examples_written(prepared):
+  data_dir, collection = prepared.data_dir, prepared.collection
+  dataset = open_dataset(data_dir, "toy_actions")
+  for split in ("train", "val", "test"):
+    expected = sum(clip.split == split and i not in prepared.skipped for i, clip in enumerate(collection.clips))
+    assert dataset.num_examples(split) == expected
+  assert dataset.num_examples("all") == 0
+
+
+def test_tfds_alone_reads_the_examples_in_the_order_of_the_clips(prepared):
+  data_dir, collection = prepared.data_dir, prepared.collection
+  builder = tfds.builder_from_directory(str(data_dir / "toy_actions" / "1.0.0"))
+  for split in ("train", "val", "test"):
+    indices = [i for i, clip in enumerate(collection.clips) if clip.split == split and i not in prepared.skipped]
+    source = builder.as_data_source(split)
+    assert len(source) == len(indices)
+    for index, example in zip(indices, source):
+      assert example.keys() == {"name", "feature", "concept_ids", "concept_scores", "label", "num_frames"}
+      assert example["name"].decode() == collection.clips[index].name
+      assert example["label"] == collection.clips[index].label and isinstance(example["label"], int)
+      expected = prepared.features[index]
+      assert example["num_frames"] == expected.num_frames and isinstance(example["num_frames"], int)
+      for field, dtype in (("feature", np.float32), ("concept_ids", np.int32), ("concept_scores", np.float32)):
+        assert example[field].dtype == dtype
+        assert np.array_equal(example[field], getattr(expected, field))
+
+
+def test_tensorflow_is_not_needed(prepared):
+  assert "tensorflow" not in sys.modules
+
+
+def test_folder_without_the_dataset_says_the_command_that_makes_it(tmp_path):
+  with pytest.raises(UserError, match=f"python -m input_pipeline.prepare --dataset=toy_actions --data_dir={tmp_path}"):
+    open_dataset(tmp_path, "toy_actions")
+
+
+def test_unknown_dataset_names_the_near_one(tmp_path):
+  with pytest.raises(UserError, match="Unknown dataset 'toy_action'. Did you mean toy_actions?"):
+    open_dataset(tmp_path, "toy_action")
+
+
+def test_newest_version_is_opened_and_unfinished_ones_are_not(prepared, tmp_path):
+  whole = prepared.data_dir / "toy_actions" / "1.0.0"
+  for version in ("0.9.0", "0.10.0", "incomplete.XYZ_1.0.0"):
+    shutil.copytree(whole, tmp_path / "toy_actions" / version)
+  assert open_dataset(tmp_path, "toy_actions").path.name == "0.10.0"
+
+
+@pytest.mark.parametrize("file, what", [("classes.jsonl", "label"), ("concepts.jsonl", "concept id")])
+def test_lists_that_belong_to_another_dataset_are_noticed(prepared, tmp_path, file, what):
+  folder = tmp_path / "toy_actions" / "1.0.0"
+  shutil.copytree(prepared.data_dir / "toy_actions" / "1.0.0", folder)
+  (folder / file).write_text("".join((folder / file).read_text().splitlines(keepends=True)[:2]))
+  (folder / "class_splits.json").unlink()
+  with pytest.raises(UserError, match=f"{what} outside"):
+    open_dataset(tmp_path, "toy_actions").table("train")
+
+
+def test_video_of_an_example_is_found_by_its_name(prepared, tmp_path):
+  dataset = open_dataset(prepared.data_dir, "toy_actions")
+  dataset.source_root = tmp_path
+  (tmp_path / "a [b]").mkdir()
+  (tmp_path / "a [b]" / "clip.v2.mp4").touch()
+  assert dataset.video_path("a [b]/clip.v2") == tmp_path / "a [b]" / "clip.v2.mp4"
+  assert dataset.video_path("a [b]/clip") is None
