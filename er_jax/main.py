@@ -9,40 +9,48 @@ The same command again goes on where it stopped. Several machines: start it on e
 """
 
 import fcntl
-import os
 from pathlib import Path
 
 import jax
 import numpy as np
-from absl import flags
+from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from er_jax import evaluate, report, train
+from er_jax import evaluate, methods, report, train
 from er_jax.experiment import Experiment
-from input_pipeline import datasets, errors, files, loaders
+from input_pipeline import datasets, errors, files, loaders, prepared
 from input_pipeline.errors import UserError
 
 MODES = ("train_and_eval", "train", "eval")
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with :DATASET behind it if wanted.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; runs/METHOD-DATASET if not given.")
-_MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "With --mode=eval: evaluate this checkpoint folder.")
-_COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for several processes.")
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes run together.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+
+def define_flags() -> None:
+  """The command's flags; not defined on import, because scripts that call `run` have flags of their own."""
+  config_flags.DEFINE_config_file("config", None, "A file of configs/, with :DATASET behind it if wanted.")
+  flags.DEFINE_string("workdir", None, "Where the run is kept; runs/METHOD-DATASET if not given.")
+  flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
+  flags.DEFINE_string("checkpoint", None, "With --mode=eval: evaluate this checkpoint folder.")
+  flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for several processes.")
+  flags.DEFINE_integer("num_processes", None, "How many processes run together.")
+  flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 
 def main(argv: list[str]) -> None:
   """Runs what the flags say."""
   del argv
-  if _CONFIG.value is None:
+  logging.set_verbosity(logging.ERROR)    # libraries' remarks; ours are printed
+  values = flags.FLAGS
+  if values.config is None:
     raise UserError("Which experiment? Give --config=configs/ervse.py, or another file of configs/.")
-  if _CHECKPOINT.value and _MODE.value != "eval":
+  try:
+    values.config.method
+  except (OSError, AttributeError) as error:   # ml_collections tells of a missing file when a field is asked for
+    raise UserError(f"--config is not an experiment of this project. {error}") from error
+  if values.checkpoint and values.mode != "eval":
     raise UserError("--checkpoint goes with --mode=eval; to start training from it, use --config.init_from.")
-  if _COORDINATOR.value:
-    jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-  run(_CONFIG.value, _WORKDIR.value, _MODE.value, _CHECKPOINT.value)
+  if values.coordinator_address:
+    jax.distributed.initialize(values.coordinator_address, values.num_processes, values.process_id)
+  run(values.config, values.workdir, values.mode, values.checkpoint)
 
 
 def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_eval",
@@ -61,6 +69,7 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
   Raises:
     UserError: for anything wrong in the config, the data or the workdir.
   """
+  methods.check("config.method", config.method, methods.METHODS)
   datasets.check_name(config.data.dataset)
   folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")
   dataset = _open_dataset(config)
@@ -89,7 +98,7 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
 
 def _open_dataset(config: ConfigDict) -> loaders.Dataset:
   name, data_dir = config.data.dataset, config.data.data_dir
-  if name == "toy_actions" and loaders.dataset_path(data_dir, name) is None:
+  if name == "toy_actions" and prepared.dataset_path(data_dir, name) is None:
     from input_pipeline import prepare     # decoding and the backbones are not needed otherwise
     if jax.process_count() > 1:
       raise UserError(f"Prepare the dataset before several processes use it:\n"
@@ -129,5 +138,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  define_flags()
   errors.run(main)

@@ -63,8 +63,7 @@ def build(config: ConfigDict, vector_dim: int | None) -> Method:
   Raises:
     UserError: for a value that names nothing, or a dataset that lacks what the method needs.
   """
-  if config.method not in METHODS:
-    raise unknown("config.method", config.method, METHODS)
+  check("config.method", config.method, METHODS)
   check("config.dtype", config.dtype, DTYPES)
   check("config.loss.kind", config.loss.kind, LOSSES[config.method])
   if config.loss.kind == "rank":

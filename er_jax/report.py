@@ -26,7 +26,8 @@ from er_jax import metrics
 from er_jax.evaluate import METRICS, Predictions
 from input_pipeline import files, video
 from input_pipeline.concepts import NO_CONCEPT, Concept
-from input_pipeline.loaders import Dataset, ExampleSet
+from input_pipeline.loaders import ExampleSet
+from input_pipeline.prepared import Dataset
 
 BLUE, GREY, INK, QUIET, LINE = "#2f6db5", "#b4bcc6", "#1f2630", "#66707c", "#d9dee4"
 RIGHT, WRONG = "#1a7f37", "#c22f2f"
@@ -169,7 +170,8 @@ def contact_sheet(path: Path, predictions: Predictions, dataset: Dataset, videos
     _draw_guesses(page, left, top, text_wide, predictions, index, class_names)
     ids = videos.concept_ids[row_of[name]][:OBJECTS] if name in row_of else ()
     objects = ", ".join(_object_name(dataset.concepts[concept]) for concept in ids if concept != NO_CONCEPT)
-    page.text(left, top + 1.08, objects or "no object detected", 8, QUIET, fit=text_wide, style="italic")
+    objects = textwrap.fill(f"objects: {objects or 'none'}", 47, max_lines=2, placeholder=" …")
+    page.text(left, top + 0.93, objects, 8, QUIET, style="italic", va="top", linespacing=1.15)
   page.save(path)
 
 
@@ -309,10 +311,10 @@ def _draw_guesses(page: "_Page", left: float, top: float, wide: float, predictio
   scores, target = predictions.logits[index], predictions.targets[index]
   ranking = metrics.top_classes(scores[None], len(scores))[0]
   rank = int(np.flatnonzero(ranking == target)[0]) + 1
-  page.text(left, top + 0.12, class_names[target], 9.5, INK, fit=wide, weight="bold")
-  page.text(left, top + 0.32, f"the true class, ranked {rank} of {len(ranking)}", 7.5, QUIET)
+  page.text(left, top + 0.10, class_names[target], 9.5, INK, fit=wide, weight="bold")
+  page.text(left, top + 0.28, f"the true class, ranked {rank} of {len(ranking)}", 7.5, QUIET)
   for place, guess in enumerate(ranking[:BEST]):
-    middle, weight = top + 0.52 + place * 0.17, "bold" if guess == target else "normal"
+    middle, weight = top + 0.46 + place * 0.165, "bold" if guess == target else "normal"
     colour, mark = (RIGHT, "✓") if guess == target else (WRONG, "✗")
     page.text(left, middle, mark, 9, colour, weight="bold")
     page.text(left + 0.17, middle, class_names[guess], 8.5, colour, fit=wide - 0.75, weight=weight)
@@ -370,7 +372,7 @@ class _Page:
 @functools.lru_cache(maxsize=4096)
 def _width(text: str, font: float, weight: str = "normal") -> float:
   """Inches that a text is wide."""
-  return sum(_advance(character, weight) for character in text) * font
+  return 1.02 * font * sum(_advance(character, weight) for character in text)     # 1.02: hinting
 
 
 @functools.lru_cache(maxsize=4096)

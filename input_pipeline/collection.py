@@ -54,7 +54,7 @@ class Collection(NamedTuple):
 
 
 def clip_name(path: str | os.PathLike, source: str | os.PathLike) -> str:
-  """Name of the video at `path` below `source`: "a/clip.v2" for SOURCE/a/clip.v2.mp4 (METHOD.md 1)."""
+  """Name of the video at `path` below `source`: "a/clip.v2" for SOURCE/a/clip.v2.mp4."""
   return PurePath(path).relative_to(source).with_suffix("").as_posix()
 
 

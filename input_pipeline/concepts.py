@@ -1,7 +1,7 @@
 """The concept vocabulary: the objects that BiT can name, and the text that stands for one.
 
-    concepts = read_concepts("concepts.jsonl")     # {"wnid": "n02084071", "name": "dog, domestic_dog", "definition": ...}
-    concept_text(concepts[0], with_definition=True)      # "dog, domestic dog: a member of the genus canis ..."
+    concepts = read_concepts("concepts.jsonl")         # {"wnid": "n02084071", "name": ..., "definition": ...}
+    concept_text(concepts[0], with_definition=True)    # "dog, domestic dog: a member of the genus canis ..."
 
 A concept is known by its position in the list, which is its position among BiT's outputs.
 """
@@ -45,6 +45,6 @@ def write_concepts(path: str | os.PathLike, concepts: Iterable[Concept]) -> None
 
 
 def concept_text(concept: Concept, with_definition: bool) -> str:
-  """The text of a concept (METHOD.md 4): its name in lower case, if asked for followed by its definition."""
+  """The text of a concept: its name in lower case, if asked for followed by its definition."""
   name = concept.name.strip().lower().replace("_", " ")
   return f"{name}: {concept.definition.lower()}" if with_definition else name

@@ -1,7 +1,7 @@
 """Action classes: their names, their elaborative descriptions, and the text that stands for a class.
 
-    classes = read_classes("classes.jsonl")       # {"name": "juggling balls", "description": "keep several ..."}
-    class_text(classes[0], "name_description")    # "juggling balls: keep several ..."
+    classes = read_classes("classes.jsonl")     # {"name": "juggling balls", "description": "keep a ..."}
+    class_text(classes[0], "name_description")  # "juggling balls: keep a ..."
 
 A class is known by its position in the list: labels are positions.
 """
@@ -37,12 +37,13 @@ def read_classes(path: str | os.PathLike) -> list[ActionClass]:
     UserError: naming file and line, if a line has no name, a field is not a text, or a name comes twice.
   """
   rows = files.read_jsonl(path, fields=("name",))
-  numbers = [n for n, line in enumerate(files.read_text(path).splitlines(), start=1) if line.strip()]
+  numbers = [n for n, line in enumerate(files.read_text(path).split("\n"), start=1) if line.strip()]
   classes, lines = [], {}
   for number, row in zip(numbers, rows):
     name, description = row["name"], row.get("description") or ""
     if not isinstance(name, str) or not name.strip() or not isinstance(description, str):
-      raise UserError(f"{path}:{number}: 'name' and 'description' must be texts and the name not empty, got {row}.")
+      raise UserError(
+          f"{path}:{number}: 'name' and 'description' must be texts and the name not empty, got {row}.")
     if name in lines:
       raise UserError(f"{path}:{number}: class {name!r} is already on line {lines[name]}; names must differ.")
     lines[name] = number
@@ -58,7 +59,7 @@ def write_classes(path: str | os.PathLike, classes: Iterable[ActionClass]) -> No
 
 
 def class_text(action: ActionClass, mode: str) -> str | tuple[str, str]:
-  """The text of a class (METHOD.md 4).
+  """The text of a class.
 
   Args:
     action: the class.

@@ -10,7 +10,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 
-from absl import app
+from absl import app, flags
 
 
 class UserError(Exception):
@@ -39,9 +39,11 @@ def run(main: Callable[[list[str]], None]) -> None:
 
   def parse(argv: list[str]) -> list[str]:
     try:
-      return app.parse_flags_with_usage(argv)
-    except UserError as error:   # a config file is built while flags are parsed
-      print(f"error: {error}", file=sys.stderr)
+      return flags.FLAGS(argv)
+    except Exception as error:   # a wrong flag or config field, or whatever a config file raises while it is built
+      expected = isinstance(error, (UserError, flags.Error, OSError, AttributeError))
+      message = str(error).replace("\\n", "\n").replace("\\'", "'") if expected else f"{type(error).__name__}: {error}"
+      print(f"error: {message}", file=sys.stderr)
       sys.exit(2)
 
   app.run(guarded, flags_parser=parse)

@@ -1,12 +1,13 @@
-"""Clips -> TSM features and concepts: decoded in parallel, batched, jitted, sharded over the local devices, resumable.
+"""Clips -> TSM features and concepts: decoded in parallel, batched, jitted, sharded over devices, resumable.
 
-    extractor = Extractor(*checkpoints.load_tsm(tsm_path), *checkpoints.load_bit(bit_path), batch_size=16)
+    extractor = Extractor(*checkpoints.load_tsm(tsm_path), *checkpoints.load_bit(bit_path), batch_size=8)
     store = FeatureStore(folder, clips)
     skipped = extract(clips, extractor, store, num_workers=2)      # {clip index: reason}
     store[0].feature, store[0].concept_ids                         # (D,) float32, (20,) int32
 
-Every batch has the same shape, so that there is one compilation; a smaller last batch is padded. Both backbones see the
-frames of one decode (METHOD.md 2 and 3). At most `BATCHES_AHEAD` batches of decoded clips are in memory.
+Every batch has the same shape, so that there is one compilation; a smaller last batch is padded. Both
+backbones see the frames of one decode. At most `BATCHES_AHEAD` batches of clips are
+decoded ahead.
 """
 
 import collections
@@ -57,8 +58,9 @@ def features_and_concepts(
     tsm_config, bit_config: what the networks are.
 
   Returns:
-    (N, D) float32 features, the mean over the frames; (N, 20) int32 concepts, best first, of the mean logits over the
-    real frames; (N, 20) float32 their sigmoid scores. Slots beyond the vocabulary are -1 with score 0.
+    (N, D) float32 features, the mean over the frames; (N, 20) int32 concepts, best first, of the mean logits
+    over the real frames; (N, 20) float32 their sigmoid scores. Slots beyond the vocabulary are -1 with score
+    0.
   """
   features, _ = tsm.TSM(tsm_config).apply(tsm_variables, tsm.normalize(tsm_frames))
   images = bit_frames.reshape(-1, *bit_frames.shape[2:])
@@ -85,16 +87,23 @@ class Extractor:
     shorter_side, crop: pixels, what clips are scaled and cut to.
   """
 
-  def __init__(self, tsm_config: tsm.TSMConfig, tsm_variables: Any, bit_config: bit.BiTConfig, bit_variables: Any,
-               batch_size: int = 16, devices: Sequence[jax.Device] | None = None):
+  def __init__(
+      self,
+      tsm_config: tsm.TSMConfig,
+      tsm_variables: Any,
+      bit_config: bit.BiTConfig,
+      bit_variables: Any,
+      batch_size: int = 8,
+      devices: Sequence[jax.Device] | None = None,
+  ):
     """Puts the weights on the devices, by default all of this process's.
 
     Raises:
       UserError: if the two networks want other clips.
     """
     if (tsm_config.shorter_side, tsm_config.crop) != (bit_config.shorter_side, bit_config.crop):
-      raise UserError(f"TSM takes frames of {tsm_config.crop} pixels, BiT of {bit_config.crop}; clips are decoded once "
-                      "for both, so choose weights of the same kind.")
+      raise UserError(f"TSM takes frames of {tsm_config.crop} pixels, BiT of {bit_config.crop}; clips are "
+                      "decoded once for both, so choose weights of the same kind.")
     mesh = Mesh(devices or jax.local_devices(), ("data",))
     self._by_clip = NamedSharding(mesh, PartitionSpec("data"))
     self._variables = jax.device_put((tsm_variables, bit_variables), NamedSharding(mesh, PartitionSpec()))
@@ -105,9 +114,9 @@ class Extractor:
 
   def __call__(self, clips: Sequence[video.ClipFrames]) -> tuple[Array, Array, Array]:
     """Starts the computation on at most `batch_size` clips; rows beyond them are padding."""
+    columns = [[getattr(clip, field) for clip in clips] for field in ("tsm", "bit", "bit_mask")]
     missing = self.batch_size - len(clips)
-    batch = [np.pad(np.stack(arrays), ((0, missing), *((0, 0),) * arrays[0].ndim))
-             for arrays in ([clip.tsm for clip in clips], [clip.bit for clip in clips], [clip.bit_mask for clip in clips])]
+    batch = [np.pad(np.stack(column), ((0, missing), *((0, 0),) * column[0].ndim)) for column in columns]
     return features_and_concepts(*self._variables, *jax.device_put(batch, self._by_clip), **self._configs)
 
   def fingerprint(self) -> str:
@@ -120,7 +129,9 @@ class Extractor:
     return digest.hexdigest()
 
 
-def extract(clips: Sequence[Clip], extractor: Extractor, store: FeatureStore, num_workers: int) -> dict[int, str]:
+def extract(
+    clips: Sequence[Clip], extractor: Extractor, store: FeatureStore, num_workers: int
+) -> dict[int, str]:
   """Puts the features of every readable clip into `store`, except of those it already has.
 
   Args:
@@ -181,6 +192,9 @@ def _decode(clips: Sequence[Clip], pending: Sequence[int], extractor: Extractor,
         except video.VideoError as error:
           skipped[index] = str(error)
           progress.advance()
+        except Exception as error:
+          error.add_note(f"The video was {clips[index].path}.")
+          raise
         else:
           yield index, read_as, frames
     finally:

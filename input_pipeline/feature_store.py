@@ -5,8 +5,8 @@
     store.flush()                                    # one new shard file, whole or not there at all
     index in store, store[index]
 
-A shard is an .npz of a few hundred videos. A video counts as done while its file has the size and time it had when
-it was read; one that changed since then is extracted again, and the later shard holds.
+A shard is an .npz of a few hundred videos. A video counts as done while its file has the size and time it had
+when it was read; one that changed since then is extracted again, and the later shard holds.
 """
 
 import functools
@@ -94,7 +94,7 @@ class FeatureStore:
     return VideoFeatures(*(shard[field][row] for field in VideoFeatures._fields))
 
   def add(self, index: int, read_as: Stamp, features: VideoFeatures) -> None:
-    """Keeps the features of clip `index`, whose file had the stamp `read_as`; writes a shard when it is time."""
+    """Keeps the features of clip `index`, whose file had the stamp `read_as`; writes a shard now and then."""
     self._waiting.append((index, read_as, features))
     if len(self._waiting) >= SHARD_VIDEOS or time.monotonic() - self._last_flush > SHARD_SECONDS:
       self.flush()
@@ -120,5 +120,5 @@ class FeatureStore:
       with np.load(self._path(number), allow_pickle=False) as shard:
         return {name: shard[name] for name in shard.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-      raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command again; "
-                      "its videos are extracted anew.") from error
+      raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command "
+                      "again; its videos are extracted anew.") from error

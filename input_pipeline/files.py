@@ -75,7 +75,7 @@ def read_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> list[dict
     UserError: naming file and line, if a line is not a JSON object or lacks a field.
   """
   rows = []
-  for number, line in enumerate(read_text(path).splitlines(), start=1):
+  for number, line in enumerate(read_text(path).split("\n"), start=1):
     if not line.strip():
       continue
     try:

@@ -5,8 +5,8 @@
     for batch in train_batches(seen, batch_size=128, seed=0, num_steps=1000):
       batch.features, batch.concept_ids, batch.targets, batch.mask      # (B, D), (B, 20), (B,), (B,)
 
-Batch t of training is a pure function of (seed, t): nothing about the iterator needs saving. Every process reads the
-whole global batch.
+Batch t of training is a pure function of (seed, t): nothing about the iterator needs saving. Every process
+reads the whole global batch.
 """
 
 import functools
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
   Attributes:
     features: (B, D) float32 mean TSM features; zeros on padding.
-    concept_ids: (B, 20) int32 positions in the concept vocabulary, best first; -1 where absent and on padding.
+    concept_ids: (B, 20) int32 positions in the vocabulary, best first; -1 where absent and on padding.
     targets: (B,) int32 positions in the class list that the examples were asked for; 0 on padding.
     mask: (B,) bool, False on padding.
     rows: (B,) int32 positions in the example set; 0 on padding.
@@ -103,17 +103,19 @@ def examples(dataset: Dataset, split: str, class_ids: Sequence[int], limit: int 
     UserError: if the split is absent, a class id is out of range or comes twice, or no example is left.
   """
   class_ids = [int(index) for index in class_ids]
-  if len(set(class_ids)) != len(class_ids) or not all(0 <= index < len(dataset.classes) for index in class_ids):
-    raise UserError(f"The classes asked for must be different numbers from 0 to {len(dataset.classes) - 1}, "
+  num_classes = len(dataset.classes)
+  if len(set(class_ids)) != len(class_ids) or not all(0 <= index < num_classes for index in class_ids):
+    raise UserError(f"The classes asked for must be different numbers from 0 to {num_classes - 1}, "
                     f"got {class_ids}.")
   table = dataset.table(split)
-  position = np.full(len(dataset.classes), -1, np.int32)
+  position = np.full(num_classes, -1, np.int32)
   position[class_ids] = np.arange(len(class_ids))
   targets = position[table.labels]
   stored_rows = np.nonzero(targets >= 0)[0][:limit]
   if not stored_rows.size:
+    kept = "" if limit is None else f" among the first {limit}"
     raise UserError(f"{dataset.path}: split {split!r} has {len(table.labels)} examples, but none of the "
-                    f"{len(class_ids)} classes asked for" + (f" (limit={limit})." if limit is not None else "."))
+                    f"{len(class_ids)} classes asked for{kept}.")
   return ExampleSet(table, stored_rows, targets[stored_rows], dataset.feature_dim)
 
 

@@ -2,10 +2,10 @@
 
     python -m input_pipeline.prepare --dataset=toy_actions --data_dir=data
 
-Each video is decoded once; both backbones see it. A run that is stopped at any point, also by kill -9 or a full disk,
-goes on where it was when the same command is given again: features wait in DATA_DIR/NAME/.extraction-.../ until the
-dataset, DATA_DIR/NAME/VERSION/, is there as a whole. A video that cannot be read is left out and listed with its
-reason in skipped.jsonl beside the dataset.
+Each video is decoded once; both backbones see it. A run that is stopped at any point, also by kill -9 or a
+full disk, goes on where it was when the same command is given again: features wait in
+DATA_DIR/NAME/.extraction-.../ until the dataset, DATA_DIR/NAME/VERSION/, is there as a whole. A video that
+cannot be read is left out and listed with its reason in skipped.jsonl beside the dataset.
 """
 
 import collections
@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 import tensorflow_datasets as tfds
-from absl import flags
+from absl import flags, logging
 from rich.console import Console
 from rich.table import Table
 
@@ -41,10 +41,10 @@ def prepare(
     source: str | Path | None = None,
     tsm: str | Path | None = None,
     bit: str | Path | None = None,
-    batch_size: int = 16,
+    batch_size: int = 8,
     num_workers: int = os.cpu_count() or 1,
 ) -> Path:
-  """Makes a dataset, or finds that it is there already. Waits while another process is preparing the same one.
+  """Makes a dataset, or finds that it is there already. Waits while another process prepares the same one.
 
   Args:
     dataset: its name.
@@ -72,14 +72,14 @@ def prepare(
       print(f"{dataset} is already prepared in {path}.")
       return path
     source = Path(source or Path(data_dir) / "sources" / dataset).absolute()
-    collection = check(package.collection(source))
     extractor = Extractor(
         *checkpoints.load_tsm(_weights("tsm", tsm, package)),
         *checkpoints.load_bit(_weights("bit", bit, package)),
         batch_size=batch_size)
+    collection = check(package.collection(source))
     if extractor.num_concepts != len(collection.concepts):
-      raise UserError(f"The BiT weights know {extractor.num_concepts} concepts, but {dataset} has a vocabulary of "
-                      f"{len(collection.concepts)}.")
+      raise UserError(f"The BiT weights know {extractor.num_concepts} concepts, but {dataset} has a "
+                      f"vocabulary of {len(collection.concepts)}.")
     work = folder / f".extraction-{_fingerprint(extractor, collection.clips)}"
     try:
       store = FeatureStore(work, collection.clips)
@@ -89,7 +89,8 @@ def prepare(
       content = Content(collection, store, extractor.feature_dim, skipped, {"root": str(source), **counts})
       _write(builder_class, content, folder, work)
     except KeyboardInterrupt:
-      print(f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.", file=sys.stderr)
+      print(f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.",
+            file=sys.stderr)
       raise
     for leftover in folder.glob(".extraction-*"):
       shutil.rmtree(leftover)
@@ -105,8 +106,8 @@ def _weights(kind: str, given: str | Path | None, package: ModuleType) -> Path:
   """The weights the user gave, or those that come with the dataset."""
   path = given or getattr(package, f"{kind.upper()}_WEIGHTS", None)
   if path is None:
-    raise UserError(f"This dataset comes without weights: give --{kind}=WEIGHTS, a published file or a converted "
-                    "checkpoint.")
+    raise UserError(f"This dataset comes without weights: give --{kind}=WEIGHTS, a published file or a "
+                    "converted checkpoint.")
   return Path(path)
 
 
@@ -160,8 +161,8 @@ def _require_some(collection: Collection, skipped: dict[int, str], source: Path)
   if len(skipped) < len(collection.clips):
     return
   first = [f"  {collection.clips[index].path}: {reason}" for index, reason in list(skipped.items())[:3]]
-  raise UserError("\n".join([f"Not one of {len(collection.clips)} videos could be read below {source}; the first are",
-                             *first]))
+  raise UserError("\n".join(
+      [f"Not one of {len(collection.clips)} videos could be read below {source}; the first are", *first]))
 
 
 def _print_counts(dataset: str, path: Path, counts: dict) -> None:
@@ -183,7 +184,7 @@ def define_flags() -> None:
   flags.DEFINE_string("source", None, "Folder of the videos. Default: DATA_DIR/sources/NAME.")
   flags.DEFINE_string("tsm", None, "TSM weights, a published file or a converted checkpoint.")
   flags.DEFINE_string("bit", None, "BiT weights, a published file or a converted checkpoint.")
-  flags.DEFINE_integer("batch_size", 16, "Videos a batch, over all local devices.")
+  flags.DEFINE_integer("batch_size", 8, "Videos a batch, over all local devices.")
   flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that decode videos.")
 
 
@@ -198,14 +199,15 @@ def main(argv: list[str]) -> None:
   def stop(*_) -> None:
     raise KeyboardInterrupt
 
+  logging.set_verbosity(logging.WARNING)
   signal.signal(signal.SIGTERM, stop)
   try:
     prepare(**options)
   except KeyboardInterrupt:
     sys.exit(130)
   except OSError as error:
-    print(f"error: cannot write the dataset: {error}. Make room and give the same command again to go on.",
-          file=sys.stderr)
+    print(f"error: cannot write the dataset: {error}. Put that right (is there room on the disk?), "
+          "then give the same command again to go on.", file=sys.stderr)
     sys.exit(1)
 
 

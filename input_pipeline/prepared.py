@@ -1,12 +1,12 @@
-"""A prepared dataset opened: its examples by split, and the classes, concepts and splits that lie beside them.
+"""A prepared dataset, opened: its examples by split, and the classes, concepts and splits beside them.
 
     dataset = open_dataset("data", "toy_actions")       # DATA_DIR/NAME/VERSION, written by `prepare`
     dataset.classes, dataset.concepts, dataset.splits
     table = dataset.table("train")                      # names, labels and concept ids of all its examples
     table.features(rows)                                # (len(rows), D)
 
-Names, labels and concept ids of a split are read once and stay in memory, its features too where they are smaller than
-`FEATURES_IN_MEMORY`; those of larger splits are read when they are wanted.
+Names, labels and concept ids of a split are read once and stay in memory, its features too where they are
+smaller than `FEATURES_IN_MEMORY`; those of larger splits are read when they are wanted.
 """
 
 import re
@@ -81,14 +81,12 @@ class Dataset:
     self.source_root = Path(self.source["root"])
     self._tables: dict[str, Table] = {}
 
-  @property
-  def split_names(self) -> list[str]:
-    """The splits that hold examples, of "train", "val", "test", "all"."""
-    return list(self._builder.info.splits)
-
   def num_examples(self, split: str) -> int:
-    """Examples of `split` over all classes; 0 if there is no such split."""
-    return self._builder.info.splits[split].num_examples if split in self._builder.info.splits else 0
+    """Examples of `split` over all classes, "all" being all splits together; 0 if there is no such split."""
+    stored = self._builder.info.splits
+    if split == "all":
+      return stored.total_num_examples
+    return stored[split].num_examples if split in stored else 0
 
   def video_path(self, name: str) -> Path | None:
     """The video file of example `name`, if it still lies below `source_root`."""
@@ -104,7 +102,7 @@ class Dataset:
     """
     if split not in self._tables:
       if not self.num_examples(split):
-        raise UserError(f"{self.path} has no split {split!r}; it has {', '.join(self.split_names)}.")
+        raise UserError(f"{self.path} has no split {split!r}; it has {', '.join(self._builder.info.splits)}.")
       self._tables[split] = self._read(split)
     return self._tables[split]
 
@@ -125,12 +123,14 @@ class Dataset:
         concept_ids[row] = _vector(fields["concept_ids"], np.int32)
         if in_memory:
           features[row] = _vector(fields["feature"], np.float32)
-    for what, values, low, limit in (("label", labels, 0, len(self.classes)),
-                                     ("concept id", concept_ids, concepts_lib.NO_CONCEPT, len(self.concepts))):
+    for what, values, low, limit in (
+        ("label", labels, 0, len(self.classes)),
+        ("concept id", concept_ids, concepts_lib.NO_CONCEPT, len(self.concepts)),
+    ):
       outside = np.nonzero(((values < low) | (values >= limit)).reshape(count, -1).any(-1))[0]
       if outside.size:
-        raise UserError(f"{self.path}: split {split!r}, example {names[outside[0]]!r}: {what} outside "
-                        f"{low}..{limit - 1}. The files beside the dataset do not belong to it; prepare it again.")
+        raise UserError(f"{self.path}: split {split!r}, example {names[outside[0]]!r}: {what} outside {low}.."
+                        f"{limit - 1}. The files beside the dataset do not belong to it; prepare it again.")
     return Table(np.array(names), labels, concept_ids, features, records)
 
 

@@ -3,7 +3,8 @@
     splits = read_splits("class_splits.json", num_classes=620)
     splits.seen, splits.val[k], splits.test[k]     # class indices of split k
 
-Every split trains on the same seen classes; the unseen ones are divided anew into validation and test (METHOD.md 1).
+Every split trains on the same seen classes; the unseen ones are divided anew into validation and test
+(Chen & Huang 2021, section 4).
 """
 
 import os
@@ -28,7 +29,7 @@ class ClassSplits(NamedTuple):
 
 
 def check_splits(splits: ClassSplits, num_classes: int, where: str) -> ClassSplits:
-  """Returns `splits` if no list is empty, repeats a class, leaves [0, num_classes) or shares one with another.
+  """Returns `splits` if no list is empty, repeats a class, leaves [0, num_classes) or overlaps another.
 
   Raises:
     UserError: beginning with `where`, naming list and class.
@@ -66,8 +67,8 @@ def read_splits(path: str | os.PathLike, num_classes: int) -> ClassSplits:
         test=tuple(map(tuple, value["test"])),
     )
   except (KeyError, TypeError) as error:
-    raise UserError(
-        f'{path}: expected {{"seen": [...], "val": [[...], ...], "test": [[...], ...]}} ({error}).') from error
+    form = '{"seen": [...], "val": [[...], ...], "test": [[...], ...]}'
+    raise UserError(f"{path}: expected {form} ({error}).") from error
   return check_splits(splits, num_classes, str(path))
 
 

@@ -1,11 +1,11 @@
 """Texts to token ids: BERT's word pieces, or the words of a list.
 
     tokenizer = WordPiece("bert-base-uncased-folder")      # needs its vocab.txt alone
-    tokenizer.encode(["a dog", ("run", "move fast")], max_tokens=100)    # [array([101, 1037, 3899, 102]), ...]
+    tokenizer.encode(["a dog", ("run", "move fast")], max_tokens=100)   # [array([101, 1037, 3899, 102]), ...]
 
-    Words(["dog", "runs"]).encode(["the dog runs"], max_tokens=100)      # [array([0, 1])]
+    Words(["dog", "runs"]).encode(["the dog runs"], max_tokens=100)     # [array([0, 1])]
 
-A text is a str, or a (name, description) pair. Ids come without padding; each text is cut to `max_tokens` by itself.
+A text is a str, or a (name, description) pair. Ids come without padding; each text is cut by itself.
 """
 
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ class Tokenizer(Protocol):
 class WordPiece:
   """BERT's tokenizer, the same ids as transformers' `BertTokenizer` from the same folder.
 
-  A text becomes [CLS] text [SEP], a pair [CLS] name [SEP] description [SEP]; what is too long is cut before the
-  special tokens, of a pair the longer part first.
+  A text becomes [CLS] text [SEP], a pair [CLS] name [SEP] description [SEP]; what is too long is cut, of a pair the
+  longer part first, so that the special tokens stay.
 
   Args:
-    folder: has vocab.txt, one piece a line; and perhaps tokenizer_config.json, of which `do_lower_case` (True if
-      absent), `strip_accents` and `tokenize_chinese_chars` are used.
+    folder: has vocab.txt, one piece a line; and perhaps tokenizer_config.json, of which `do_lower_case` (True
+      if absent), `strip_accents` and `tokenize_chinese_chars` are used.
 
   Raises:
     UserError: there is no vocab.txt, or it repeats a piece or lacks a special token.
@@ -51,7 +51,7 @@ class WordPiece:
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     if len(vocabulary) != len(pieces):
       repeated = next(piece for i, piece in enumerate(pieces) if vocabulary[piece] != i)
-      raise UserError(f"{path}: {len(pieces)} lines but {len(vocabulary)} pieces: {repeated!r} is there twice.")
+      raise UserError(f"{path}: {len(pieces)} lines, {len(vocabulary)} pieces: {repeated!r} is there twice.")
     missing = [piece for piece in ("[UNK]", "[CLS]", "[SEP]") if piece not in vocabulary]
     if missing:
       raise UserError(f"{path}: lacks {', '.join(missing)}; is it the vocabulary of a BERT?")
@@ -60,9 +60,9 @@ class WordPiece:
     self._tokenizer = tokenizers.BertWordPieceTokenizer(vocab=vocabulary, **options)
 
   def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
-    """See `Tokenizer`. Raises: UserError if `max_tokens` leaves no room for the special tokens and a piece."""
+    """See `Tokenizer`. Raises: UserError if `max_tokens` leaves no room beside the special tokens."""
     if max_tokens < 4:
-      raise UserError(f"max_tokens is {max_tokens}; BERT needs 4 or more, as [CLS] and up to two [SEP] count too.")
+      raise UserError(f"max_tokens is {max_tokens}; BERT needs 4 or more: [CLS] and up to two [SEP] count too.")
     self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
     parts = [text if isinstance(text, tuple) else (text,) for text in texts]
     return [np.asarray(self._tokenizer.encode(*part).ids, np.int32) for part in parts]
@@ -71,8 +71,8 @@ class WordPiece:
 class Words:
   """Word-level ids: a word's id is its place in the list.
 
-  Texts are split at white space and compared as they are written; words that are not in the list are dropped before
-  the cut to `max_tokens`, so a text of unknown words alone gives no ids. A pair is joined by one space.
+  Texts are split at white space and compared as they are written; words that are not in the list are dropped
+  before the cut to `max_tokens`, so a text of unknown words alone gives no ids. A pair is joined by one space.
 
   Raises:
     UserError: the list is empty or holds a word twice.

@@ -1,6 +1,6 @@
 """Published weights -> an Orbax checkpoint that the project's commands take in their place.
 
-    python scripts/convert_checkpoint.py --kind=tsm --input=TSM_kinetics_RGB_resnet50_....pth --output=weights/tsm
+    python scripts/convert_checkpoint.py --kind=tsm --input=TSM_kinetics_[...].pth --output=weights/tsm
     python scripts/convert_checkpoint.py --kind=bit --input=BiT-M-R50x1.npz --output=weights/bit
 
 A file that lacks a name, or holds one that cannot be explained, is refused with a list of all of them.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # so that it runs from a checkout, not installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without being installed
 
 import jax
 from absl import flags, logging
@@ -62,7 +62,8 @@ def main(_: list[str]) -> None:
   weight_files.write_orbax(output, converted.tree)
   arrays = jax.tree.leaves(converted.tree)
   print(f"{source}: {converted.description}")
-  print(f"{len(arrays)} arrays, {sum(array.size for array in arrays):,} numbers; no name missing, none unexpected")
+  total = sum(array.size for array in arrays)
+  print(f"{len(arrays)} arrays, {total:,} numbers; no name missing, none unexpected")
   for why in sorted(set(converted.ignored.values())):
     names = [name for name, reason in converted.ignored.items() if reason == why]
     print(f"{len(names)} names not needed, such as {names[0]}: {why}")

@@ -1,11 +1,11 @@
-"""BERT on real tokens: the last hidden state of Hugging Face's `BertModel`, from its weights, without padding.
+"""BERT on real tokens: the last hidden state of Hugging Face's `BertModel`, from its weights.
 
     config, params, folder = load_bert("bert-base-uncased")        # or a local folder
     bert = Bert(config, dropout_rate=0.1)
     hidden = bert.apply({"params": params}, tokens, ragged, True)  # tokens (N,) int32 -> (N, H)
 
-    embeddings_frozen, first = num_frozen_layers(config, "encoder.layer.10")               # True, 10
-    trunk = bert.apply({"params": params}, tokens, ragged, True, last=first)               # once per distinct text
+    embeddings_frozen, first = num_frozen_layers(config, "encoder.layer.10")    # True, 10
+    trunk = bert.apply({"params": params}, tokens, ragged, True, last=first)    # once per distinct text
     hidden = bert.apply({"params": params}, trunk, ragged, True, first=first, method="layers")   # each step
 
 Shapes: S texts with N token slots in all (see ragged.py), L the longest, H hidden width, A attention heads.
@@ -46,8 +46,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 class Bert(nn.Module):
   """The encoder. Parameters are float32; activations and what is returned have `dtype`.
 
-  With a dropout rate above 0 and `deterministic` False it needs a "dropout" key; rates are BERT's three: after the
-  embeddings, on attention weights, and after each dense layer that leads back to width H.
+  With a dropout rate above 0 and `deterministic` False it needs a "dropout" key. One rate serves in BERT's three
+  places: after the embeddings, on attention weights, and after each dense layer that leads back to width H.
   """
 
   config: BertConfig
@@ -56,7 +56,8 @@ class Bert(nn.Module):
 
   def setup(self):
     self.embeddings = Embeddings(self.config, self.dropout_rate, self.dtype)
-    self.layer = [Layer(self.config, self.dropout_rate, self.dtype) for _ in range(self.config.num_hidden_layers)]
+    self.layer = [Layer(self.config, self.dropout_rate, self.dtype)
+                  for _ in range(self.config.num_hidden_layers)]
 
   def __call__(self, tokens: Array, ragged: Ragged, deterministic: bool, last: int | None = None) -> Array:
     """tokens (N,) int32 to (N, H), through the embeddings and layers [0, last)."""
@@ -99,12 +100,15 @@ class Layer(nn.Module):
   def __call__(self, hidden: Array, ragged: Ragged, deterministic: bool) -> Array:
     config, width = self.config, self.config.hidden_size
     dense = functools.partial(nn.Dense, dtype=self.dtype, kernel_init=_normal)
-    attention = Attention(config, self.dropout_rate, self.dtype, name="attention")(hidden, ragged, deterministic)
-    attention = Dropout(self.dropout_rate, name="attention_dropout")(attention, ragged.token_rows, deterministic)
+    attend = Attention(config, self.dropout_rate, self.dtype, name="attention")
+
+    def drop(x: Array, name: str) -> Array:
+      return Dropout(self.dropout_rate, name=name)(x, ragged.token_rows, deterministic)
+
+    attention = drop(attend(hidden, ragged, deterministic), "attention_dropout")
     hidden = _norm(config, self.dtype, "attention_norm")(hidden + attention)
     inner = ACTIVATIONS[config.hidden_act](dense(config.intermediate_size, name="intermediate")(hidden))
-    output = dense(width, name="output")(inner)
-    output = Dropout(self.dropout_rate, name="output_dropout")(output, ragged.token_rows, deterministic)
+    output = drop(dense(width, name="output")(inner), "output_dropout")
     return _norm(config, self.dtype, "output_norm")(hidden + output)
 
 
@@ -120,16 +124,17 @@ class Attention(nn.Module):
     width, heads = self.config.hidden_size, self.config.num_attention_heads
     dense = functools.partial(nn.Dense, width, dtype=self.dtype, kernel_init=_normal)
 
-    def split(name: str) -> Array:   # (S, L, A, H / A)
-      return pad(dense(name=name)(hidden).reshape(-1, heads, width // heads), ragged)
+    def by_head(flat: Array) -> Array:   # (N, H) to (S, A, L, H / A): matrix products are fastest in this order
+      return pad(flat.reshape(-1, heads, width // heads), ragged).transpose(0, 2, 1, 3)
 
-    query, key, value = split("query"), split("key"), split("value")
-    scores = jnp.einsum("sqad,skad->saqk", query, key, preferred_element_type=jnp.float32)
-    scores = jnp.where(token_mask(ragged)[:, None, None, :], scores / np.sqrt(width // heads), _NEVER)
+    query = by_head(dense(name="query")(hidden) / np.sqrt(width // heads).astype(self.dtype))
+    key, value = by_head(dense(name="key")(hidden)), by_head(dense(name="value")(hidden))
+    scores = jnp.einsum("saqd,sakd->saqk", query, key, preferred_element_type=jnp.float32)
+    scores = jnp.where(token_mask(ragged)[:, None, None, :], scores, _NEVER)
     weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
     weights = Dropout(self.dropout_rate, name="dropout")(weights, ragged.rows, deterministic)
-    mixed = unpad(jnp.einsum("saqk,skad->sqad", weights, value), ragged)
-    return dense(name="output")(mixed.reshape(-1, width))
+    mixed = jnp.einsum("saqk,sakd->saqd", weights, value).transpose(0, 2, 1, 3)
+    return dense(name="output")(unpad(mixed, ragged).reshape(-1, width))
 
 
 _NEVER = np.float32(-1e30)   # finite, so that an empty text gives numbers that nothing uses instead of NaN

@@ -3,8 +3,8 @@
     config, params, folder = load_bert("bert-base-uncased")
     frozen = frozen_names(config, "encoder.layer.10")    # {("embeddings", "word", "embedding"), ...}
 
-Paths in our tree are tuples, as flax.traverse_util has them. Dense kernels are (in, out), the transpose of the
-published arrays.
+Paths in our tree are tuples, as in flax.traverse_util. Dense kernels are (in, out), the transpose of the published
+arrays.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ _UNUSED = re.compile(r"(cls|pooler)\..*|embeddings\.position_ids")   # heads and
 
 
 def hf_names(config: BertConfig) -> list[tuple[str, tuple[str, ...]]]:
-  """(Hugging Face's name, path in our tree) of each parameter, in BERT's parameter order; without the pooler."""
+  """(Hugging Face's name, path in our tree) of each parameter, in BERT's order; without the pooler."""
   names = list(_EMBEDDING_NAMES)
   for i in range(config.num_hidden_layers):
     for theirs, ours, weight in _LAYER_MODULES:
@@ -73,9 +73,9 @@ def frozen_names(config: BertConfig, trainable_from: str | None) -> frozenset[tu
 
   Args:
     config: the network.
-    trainable_from: Hugging Face's name of a parameter or a group, such as "encoder.layer.10": what comes before it
-      in BERT's order is frozen. "embeddings" freezes nothing; None, "" and a name that no parameter has freeze all.
-      A part of a name ("layer.10") is found too, if no name starts with it.
+    trainable_from: Hugging Face's name of a parameter or a group, such as "encoder.layer.10": what comes before
+      it in BERT's order is frozen. "embeddings" freezes nothing; None, "" and a name that no parameter has freeze
+      all. A part of a name ("layer.10") is found too, if no name starts with it.
   """
   names = hf_names(config)
   wanted = (trainable_from or "").rstrip(".")
@@ -88,7 +88,7 @@ def frozen_names(config: BertConfig, trainable_from: str | None) -> frozenset[tu
 
 
 def num_frozen_layers(config: BertConfig, trainable_from: str | None) -> tuple[bool, int]:
-  """What can be computed once: whether the embeddings are frozen, and how many leading layers are, all of them."""
+  """What can be computed once: whether the embeddings are frozen, and how many leading layers are (wholly)."""
   frozen = frozen_names(config, trainable_from)
   trained = {ours[0] for _, ours in hf_names(config) if ours not in frozen}
   if "embeddings" in trained:
@@ -101,12 +101,12 @@ def load_bert(name_or_path: str) -> tuple[BertConfig, dict | None, Path]:
   """Reads a BERT.
 
   Args:
-    name_or_path: a local folder with config.json, vocab.txt and, optionally, model.safetensors; or a Hugging Face
-      hub id, whose files are downloaded once.
+    name_or_path: a local folder with config.json, vocab.txt and, optionally, model.safetensors; or a Hugging
+      Face hub id, whose files are downloaded once.
 
   Returns:
-    The config; the parameters of `Bert` as float32 NumPy arrays, None if the folder has no model.safetensors; and
-    the folder, where the vocabulary is.
+    The config; the parameters of `Bert` as float32 NumPy arrays, None if the folder has no model.safetensors;
+    and the folder, where the vocabulary is.
 
   Raises:
     UserError: there is no such folder or id, or its files are not those of a BERT that we have.
@@ -132,8 +132,8 @@ def params_from_state_dict(config: BertConfig, state: Mapping[str, np.ndarray],
 
   Args:
     config: the network.
-    state: arrays by Hugging Face name. Names may begin with "bert." and norms may be called gamma and beta; heads
-      (cls.*, pooler.*) and embeddings.position_ids are left out.
+    state: arrays by Hugging Face name. Names may begin with "bert." and norms may be called gamma and beta;
+      heads (cls.*, pooler.*) and embeddings.position_ids are left out.
     source: what error messages call it.
 
   Returns:
@@ -190,7 +190,7 @@ def _folder(name_or_path: str) -> Path:
   if path.is_dir():
     return path
   if path.is_absolute() or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1:
-    raise UserError(f"There is no folder {path}. Expected a folder with config.json, vocab.txt and, optionally, "
+    raise UserError(f"There is no folder {path}. Expected one with config.json, vocab.txt and, optionally, "
                     f"model.safetensors, or a Hugging Face hub id such as bert-base-uncased.")
   import huggingface_hub   # slow to import, and most runs never need it
 
@@ -203,7 +203,7 @@ def _folder(name_or_path: str) -> Path:
         f"On a machine with network: hf download {name_or_path} {' '.join(FILES)} --local-dir FOLDER\n"
         f"then copy FOLDER here and set config.model.text_backbone.name_or_path=FOLDER.") from error
   if not (folder / "model.safetensors").is_file():
-    raise UserError(f"{name_or_path!r} on the Hugging Face hub has no model.safetensors, the only kind of weights read.")
+    raise UserError(f"{name_or_path!r} on the Hugging Face hub has no model.safetensors, the only weights read.")
   return folder
 
 
@@ -212,7 +212,8 @@ def _read_config(path: Path) -> BertConfig:
   if not isinstance(values, dict):
     raise UserError(f"{path}: expected an object with BERT's sizes, got {str(values)[:40]!r}.")
   fields = dataclasses.fields(BertConfig)
-  missing = [field.name for field in fields if field.default is dataclasses.MISSING and field.name not in values]
+  required = [field.name for field in fields if field.default is dataclasses.MISSING]
+  missing = [name for name in required if name not in values]
   if missing:
     raise UserError(f"{path}: missing {', '.join(missing)}; is it the config.json of a BERT?")
   for name, only in (("model_type", "bert"), ("position_embedding_type", "absolute")):

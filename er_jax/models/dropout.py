@@ -2,9 +2,9 @@
 
     x = Dropout(0.1)(x, rows, deterministic=False)     # x (n, ...), rows (n,): an id of each row
 
-The mask of row i is a function of the "dropout" key and rows[i] alone, so that a batch spread over any number of
-devices, or laid out in any order, is trained with the same masks. JAX's own generator would take longer than the
-layers around it on a CPU, so only the key of each row comes from it; the row's entries are a hash of key and column.
+The mask of row i is a function of the "dropout" key and rows[i] alone, so that a batch spread over any number
+of devices, or laid out in any order, is trained with the same masks. Only each row's key comes from JAX's generator,
+which is slow on CPUs; the row's entries are a hash of that key and the column.
 """
 
 import flax.linen as nn
@@ -50,7 +50,7 @@ def row_bits(key: Array, rows: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _mix(bits: Array) -> Array:
-  """A bijection of 32-bit words that flips half of the output for each input bit (`lowbias32`, C. Wellons 2018)."""
+  """A bijection of 32-bit words; each input bit flips half of the output (`lowbias32`, C. Wellons 2018)."""
   bits = (bits ^ (bits >> 16)) * np.uint32(0x7feb352d)
   bits = (bits ^ (bits >> 15)) * np.uint32(0x846ca68b)
   return bits ^ (bits >> 16)

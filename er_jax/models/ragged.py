@@ -6,8 +6,8 @@
     hidden = unpad(padded, ragged)           # (N, H)
 
 Shapes: S sequences, L their largest length, N token slots. Sequence i takes the slots
-starts[i] .. starts[i] + lengths[i] - 1; the slots after the last sequence are unused.
-`pad` and `unpad` are each other's transpose, and gathers both forward and backward (scatters are slow on CPUs).
+starts[i] .. starts[i] + lengths[i] - 1; slots that belong to none (from `layout`, those at the end) are unused.
+`pad` and `unpad` are each other's transpose, and gathers both ways: scatters are slow on CPUs.
 """
 
 import flax.struct
@@ -91,5 +91,7 @@ def _expand(mask: Array, values: Array) -> Array:
   return mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
 
 
-pad.defvjp(lambda flat, ragged: (pad(flat, ragged), ragged), lambda ragged, grad: (unpad(grad, ragged), None))
-unpad.defvjp(lambda padded, ragged: (unpad(padded, ragged), ragged), lambda ragged, grad: (pad(grad, ragged), None))
+pad.defvjp(lambda flat, ragged: (pad(flat, ragged), ragged),
+           lambda ragged, gradient: (unpad(gradient, ragged), None))
+unpad.defvjp(lambda padded, ragged: (unpad(padded, ragged), ragged),
+             lambda ragged, gradient: (pad(gradient, ragged), None))

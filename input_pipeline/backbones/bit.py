@@ -1,10 +1,10 @@
 """BiT: which of 21,843 object concepts a picture shows (Kolesnikov et al. 2020, Big Transfer).
 
     config, variables = checkpoints.load_bit("BiT-M-R50x1.npz")
-    logits = BiT(config).apply(variables, bit.normalize(images))   # images uint8 (N, 224, 224, 3) -> (N, 21843)
+    logits = BiT(config).apply(variables, bit.normalize(images))   # uint8 (N, 224, 224, 3) -> (N, 21843)
 
-A pre-activation ResNet v2 with group norm and weight-standardised convolutions. Shapes: N pictures, H x W pixels,
-C channels last. `checkpoints.py` knows the names that the published .npz file has for the parameters.
+A pre-activation ResNet v2 with group norm and weight-standardised convolutions. Shapes: N pictures, H x W
+pixels, C channels last. `checkpoints.py` knows the names that the published .npz file has for the parameters.
 """
 
 import dataclasses

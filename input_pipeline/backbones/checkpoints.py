@@ -1,11 +1,12 @@
 """Published weights of TSM and BiT -> Flax variables, and back.
 
-    config, variables = load_tsm("TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense.pth")
+    config, variables = load_tsm("TSM_kinetics_RGB_resnet50_shift8_[...]_dense.pth")
     config, variables = load_bit("BiT-M-R50x1.npz")
     save_npz("tsm.npz", config, variables)           # the published names and layout, float16
 
-`load_tsm` reads the published .pth file or an .npz of its state_dict, `load_bit` the published .npz files; both read
-what `save_npz` and scripts/convert_checkpoint.py write. The size of the network is worked out from the file.
+`load_tsm` reads the published .pth file or an .npz of its state_dict, `load_bit` the published .npz files;
+both read what `save_npz` and scripts/convert_checkpoint.py write. The network's size is worked out from the
+names and shapes in the file.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ Key = tuple[str, ...]   # of a variable, e.g. ("params", "layer1_0", "conv1", "k
 
 
 class Loaded(NamedTuple):
-  """A network from a file: its size, its variables (float32), and names in the file that are not needed, with why."""
+  """A network from a file: its size, its variables (float32), and names that are not needed, with why."""
 
   config: TSMConfig | BiTConfig
   variables: dict
@@ -45,30 +46,30 @@ class Format(NamedTuple):
 
   title: str
   module: type[nn.Module]
-  name: Callable[[Key], str]                    # of a variable in the file
-  axes: dict[int, tuple[int, ...]]              # by number of axes, those of the file in the order that Flax has
-  config: Callable[[Arrays], TSMConfig | BiTConfig | None]   # worked out from names and shapes; None: not this kind
   read: Callable[[Path], Arrays]
-  ignored: dict[str, str]                       # endings of names that are not needed, and why
+  config: Callable[[Arrays], TSMConfig | BiTConfig | None]   # from names and shapes; None: not this kind
+  name: Callable[[Key], str]            # of a variable in the file
+  axes: dict[int, tuple[int, ...]]      # by number of axes, where those of a variable are in the file's array
+  ignored: dict[str, str]               # endings of names that are not needed, and why
 
 
 def load_tsm(path: str | os.PathLike) -> tuple[TSMConfig, dict]:
   """TSM's config and variables (`params`, `batch_stats`) from a published file or a converted folder.
 
   Raises:
-    UserError: if it cannot be read, or is not a whole TSM: names everything missing, unexpected or of a wrong shape.
+    UserError: if it cannot be read, or is not a whole TSM: names all that is missing, too much or misshapen.
   """
   return read(path, TSM_FORMAT)[:2]
 
 
 def load_bit(path: str | os.PathLike) -> tuple[BiTConfig, dict]:
-  """BiT's config and variables (`params`) from a published file or a converted folder. Raises: as `load_tsm`."""
+  """BiT's config and variables (`params`) from a published file or a converted folder; see `load_tsm`."""
   return read(path, BIT_FORMAT)[:2]
 
 
-def save_npz(
-    path: str | os.PathLike, config: TSMConfig | BiTConfig, variables: dict, dtype: DTypeLike = np.float16) -> None:
-  """Writes variables under their published names, atomically. Raises: ValueError if a value overflows `dtype`."""
+def save_npz(path: str | os.PathLike, config: TSMConfig | BiTConfig, variables: dict,
+             dtype: DTypeLike = np.float16) -> None:
+  """Writes variables under their published names, atomically. Raises: ValueError if one overflows `dtype`."""
   form = TSM_FORMAT if isinstance(config, TSMConfig) else BIT_FORMAT
   arrays = _as_published(flatten_dict(jax.device_get(variables)), form)
   with np.errstate(over="ignore"):
@@ -88,8 +89,8 @@ def read(path: str | os.PathLike, form: Format) -> Loaded:
   arrays = {name: array for name, array in arrays.items() if name not in ignored}
   config = form.config(arrays)
   if config is None:
-    raise UserError(f"{path} does not hold {form.title}: none of its {len(arrays)} names looks like one of it; "
-                    f"the first are {', '.join(sorted(arrays)[:3])}.")
+    raise UserError(f"{path} does not hold {form.title}: none of its {len(arrays)} names looks like one of "
+                    f"it; the first are {', '.join(sorted(arrays)[:3])}.")
   shapes = flatten_dict(_variable_shapes(form, config))
   expected = {form.name(key): _transposed_shape(leaf.shape, form) for key, leaf in shapes.items()}
   differences = _differences(arrays, expected)
@@ -145,15 +146,15 @@ def _tsm_name(key: Key) -> str:
 
 
 def _bit_name(key: Key) -> str:
-  """("params", "block1_unit01", "conv_a", "kernel") -> "resnet/block1/unit01/a/standardized_conv2d/kernel"."""
+  """("params", "block1_unit01", "norm_a", "gamma") -> "resnet/block1/unit01/a/group_norm/gamma"."""
   *modules, leaf = key[1:]
   name = "/".join(modules)
   name = re.sub(r"^(block\d+)_(unit\d+)", r"\1/\2", name)
   name = re.sub(r"\bconv_([abc])$", r"\1/standardized_conv2d", name)
   name = re.sub(r"\bnorm_([abc])$", r"\1/group_norm", name)
   name = re.sub(r"\bproj$", "a/proj/standardized_conv2d", name)
-  name = {"root": "root_block/standardized_conv2d", "norm": "group_norm", "head": "head/conv2d"}.get(name, name)
-  return f"resnet/{name}/{leaf}"
+  whole = {"root": "root_block/standardized_conv2d", "norm": "group_norm", "head": "head/conv2d"}
+  return f"resnet/{whole.get(name, name)}/{leaf}"
 
 
 def _tsm_config(arrays: Arrays) -> TSMConfig | None:
@@ -161,8 +162,8 @@ def _tsm_config(arrays: Arrays) -> TSMConfig | None:
   if not stages:
     return None
   width = _length(arrays, "module.base_model.conv1.weight", axis=0, otherwise=64)
-  like = next((known for known in tsm.VARIANTS.values() if (known.stage_sizes, known.width) == (stages, width)),
-              TSMConfig())
+  same = [known for known in tsm.VARIANTS.values() if (known.stage_sizes, known.width) == (stages, width)]
+  like = same[0] if same else TSMConfig()
   num_classes = _length(arrays, "module.new_fc.bias", axis=0, otherwise=like.num_classes)
   return dataclasses.replace(like, stage_sizes=stages, width=width, num_classes=num_classes)
 
@@ -172,12 +173,13 @@ def _bit_config(arrays: Arrays) -> BiTConfig | None:
   if not depths:
     return None
   width = _length(arrays, "resnet/root_block/standardized_conv2d/kernel", axis=3, otherwise=64)
-  like = next((known for known in bit.VARIANTS.values() if (known.depths, known.width) == (depths, width)),
-              BiTConfig(depths, base_width=width))
+  same = [known for known in bit.VARIANTS.values() if (known.depths, known.width) == (depths, width)]
+  like = same[0] if same else BiTConfig(depths, base_width=width)
   num_concepts = _length(arrays, "resnet/head/conv2d/bias", axis=0, otherwise=like.num_concepts)
   if width % like.num_groups:
-    raise UserError(f"No BiT of depths {depths} and root width {width} is known ({', '.join(bit.VARIANTS)} are), and "
-                    f"{width} channels cannot be normalised in {like.num_groups} groups.")
+    raise UserError(
+        f"A BiT of depths {depths} and root width {width} is not one of {', '.join(bit.VARIANTS)}, and its "
+        f"{width} channels cannot be normalised in {like.num_groups} groups.")
   return dataclasses.replace(like, num_concepts=num_concepts)
 
 
@@ -198,6 +200,6 @@ def _read_tsm_file(path: Path) -> Arrays:
 
 
 TSM_FORMAT = Format(
-    "a TSM-ResNet", tsm.TSM, _tsm_name, {4: (2, 3, 1, 0), 2: (1, 0)}, _tsm_config, _read_tsm_file,
+    "a TSM-ResNet", tsm.TSM, _read_tsm_file, _tsm_config, _tsm_name, axes={4: (2, 3, 1, 0), 2: (1, 0)},
     ignored={".num_batches_tracked": "counts training steps, which batch norm does not need to run"})
-BIT_FORMAT = Format("a BiT", bit.BiT, _bit_name, {}, _bit_config, read_npz, ignored={})
+BIT_FORMAT = Format("a BiT", bit.BiT, read_npz, _bit_config, _bit_name, axes={}, ignored={})

@@ -3,8 +3,8 @@
     python -m input_pipeline.backbones.train --config=configs/tsm.py --output=tsm.npz
     python -m input_pipeline.backbones.train --config=configs/bit.py --output=bit.npz --config.num_epochs=2
 
-The examples are drawn first and kept in memory; the weights are written at the end, under the published names and as
-float16, and the accuracy that is printed is that of the written file on examples it was not trained on.
+The examples are drawn first and kept in memory; the weights are written at the end, under the published names
+and as float16, and the accuracy that is printed is the written file's on examples it was not trained on.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from input_pipeline.backbones import bit, checkpoints, tsm
 from input_pipeline.errors import UserError
 from input_pipeline.progress import Progress
 
-# (seed, start, count) -> frames uint8 (count, [T,] S, S, 3) and labels int32 (count,): examples start, start + 1, ...
+# (seed, start, count) -> examples start, start + 1, ...: frames uint8 (count, [T,] S, S, 3), labels (count,)
 Examples = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
 
 DRAWN_AT_ONCE = 32
@@ -76,16 +76,18 @@ def train_step(state: State, frames: Array, labels: Array, *, model: nn.Module,
                optimizer: optax.GradientTransformation, loss: str) -> tuple[State, Array]:
   """One step on frames (B, ...) uint8 and labels (B,): the new state and the batch's mean loss.
 
-  `loss` is `softmax`, cross entropy among the labels, or `sigmoid`, binary cross entropy of each label by itself,
-  summed over labels.
+  `loss` is `softmax`, cross entropy among the labels, or `sigmoid`, binary cross entropy of each label by
+  itself, summed over labels.
   """
 
   def mean_loss(params: Any) -> tuple[Array, Any]:
-    logits, batch_stats = logits_of(model, {"params": params, "batch_stats": state.batch_stats}, frames, train=True)
+    variables = {"params": params, "batch_stats": state.batch_stats}
+    logits, batch_stats = logits_of(model, variables, frames, train=True)
     if loss == "softmax":
       losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     else:
-      losses = optax.sigmoid_binary_cross_entropy(logits, jax.nn.one_hot(labels, logits.shape[-1])).sum(axis=-1)
+      targets = jax.nn.one_hot(labels, logits.shape[-1])
+      losses = optax.sigmoid_binary_cross_entropy(logits, targets).sum(axis=-1)
     return losses.mean(), batch_stats
 
   (value, batch_stats), gradients = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
@@ -135,7 +137,7 @@ def train(config: ConfigDict, examples: Examples, output: str | os.PathLike) -> 
       progress.advance(note=f"loss {loss:.3f}" if step % 10 == 0 else None)
 
   if not np.isfinite(loss):
-    raise UserError(f"The loss is {loss} at the end; try a lower --config.learning_rate than {config.learning_rate}.")
+    raise UserError(f"The loss ends at {loss}; is config.learning_rate, {config.learning_rate}, too high?")
   checkpoints.save_npz(output, model_config, {"params": state.params, "batch_stats": state.batch_stats})
 
   frames, labels = _draw(examples, config.seed, config.num_examples, config.num_heldout)
@@ -158,7 +160,8 @@ def _network(config: ConfigDict) -> Network:
     if config[field] < 1:
       raise UserError(f"config.{field} is {config[field]}, expected at least 1.")
   if config.num_examples < config.batch_size:
-    raise UserError(f"config.num_examples is {config.num_examples}, less than one batch of {config.batch_size}.")
+    raise UserError(f"config.num_examples is {config.num_examples}, less than one batch of "
+                    f"{config.batch_size}.")
   return network
 
 

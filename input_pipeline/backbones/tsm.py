@@ -1,11 +1,12 @@
 """TSM-ResNet: what moves in a clip, as one vector a frame (Lin et al. 2019, Temporal Shift Module).
 
-    config, variables = checkpoints.load_tsm("TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense.pth")
-    features, logits = TSM(config).apply(variables, tsm.normalize(frames))   # frames uint8 (N, 8, 224, 224, 3)
-    features.mean(axis=1)                                                   # (N, 2048), what the datasets hold
+    config, variables = checkpoints.load_tsm("TSM_kinetics_RGB_resnet50_shift8_[...]_dense.pth")
+    features, logits = TSM(config).apply(variables, tsm.normalize(frames))   # uint8 (N, 8, 224, 224, 3)
+    features.mean(axis=1)                                                    # (N, 2048), what datasets hold
 
-A ResNet-50 v1.5 (stride on the 3x3 convolution) whose bottlenecks see a few channels of the neighbouring frames.
-Shapes: N clips, T frames (segments), H x W pixels, C channels last. Parameters are named as in the published file.
+A ResNet-50 v1.5 (stride on the 3x3 convolution) whose bottlenecks see a few channels of the neighbouring
+frames. Shapes: N clips, T frames (segments), H x W pixels, C channels last. `checkpoints.py` knows the names
+that the published .pth file has for the variables.
 """
 
 import dataclasses
@@ -45,7 +46,7 @@ VARIANTS = {
 
 
 def normalize(frames: Array, dtype: DTypeLike = jnp.float32) -> Array:
-  """uint8 RGB (..., 3) to what the network was trained on: zero mean and unit variance per colour on ImageNet."""
+  """uint8 RGB (..., 3) to what the network was trained on: per colour, mean 0 and variance 1 on ImageNet."""
   scale = jnp.asarray(STD, jnp.float32) * 255
   return ((frames - jnp.asarray(MEAN, jnp.float32) * 255) / scale).astype(dtype)
 
@@ -53,9 +54,9 @@ def normalize(frames: Array, dtype: DTypeLike = jnp.float32) -> Array:
 def shifted_product(x: Array, kernel: Array, segments: int) -> Array:
   """The temporal shift and the 1x1 convolution behind it, as one: shift(x) @ kernel.
 
-  With fold = C // 8, the shift gives channels [0, fold) the next frame's values and [fold, 2 fold) the previous
-  frame's; the rest stay, and zeros come in at a clip's ends. As a product is linear in its channels, the two shifted
-  parts are multiplied first and their (fewer) results are moved to the neighbouring frame and added.
+  With fold = C // 8, the shift gives channels [0, fold) the next frame's values and [fold, 2 fold) the
+  previous frame's; the rest stay, and zeros come in at a clip's ends. As the product is a sum over channels,
+  the two shifted parts are multiplied first, and their (fewer) results moved to the neighbouring frame.
 
   Args:
     x: (N * segments, H, W, C), the frames of a clip one after the other.
@@ -66,13 +67,12 @@ def shifted_product(x: Array, kernel: Array, segments: int) -> Array:
     (N * segments, H, W, D).
   """
   fold = x.shape[-1] // 8
-  by_clip = lambda part: part.reshape(-1, segments, *part.shape[1:])
-  one_frame = ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0))
-  from_next = jnp.pad(by_clip(x[..., :fold] @ kernel[:fold])[:, 1:], one_frame)
-  one_frame = ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0))
-  from_previous = jnp.pad(by_clip(x[..., fold:2 * fold] @ kernel[fold:2 * fold])[:, :-1], one_frame)
-  same = x @ kernel.at[:2 * fold].set(0)   # cheaper than a copy of x's other channels
-  return same + (from_next + from_previous).reshape(same.shape)
+  same = x @ kernel.at[:2 * fold].set(0)   # cheaper than to copy the other channels
+  by_clip = (-1, segments, *same.shape[1:])
+  from_next = (x[..., :fold] @ kernel[:fold]).reshape(by_clip)[:, 1:]
+  from_previous = (x[..., fold:2 * fold] @ kernel[fold:2 * fold]).reshape(by_clip)[:, :-1]
+  moved = _pad_frames(from_next, 0, 1) + _pad_frames(from_previous, 1, 0)
+  return same + moved.reshape(same.shape)
 
 
 class Conv(nn.Module):
@@ -107,8 +107,10 @@ class Bottleneck(nn.Module):
     """(N * T, H, W, C) to (N * T, H / stride, W / stride, 4 * width)."""
     y = Conv(self.width, 1, segments=self.segments, dtype=self.dtype, name="conv1")(x)
     y = nn.relu(_norm(self, "bn1", train)(y))
-    y = nn.relu(_norm(self, "bn2", train)(Conv(self.width, 3, self.stride, dtype=self.dtype, name="conv2")(y)))
-    y = _norm(self, "bn3", train)(Conv(4 * self.width, 1, dtype=self.dtype, name="conv3")(y))
+    y = Conv(self.width, 3, self.stride, dtype=self.dtype, name="conv2")(y)
+    y = nn.relu(_norm(self, "bn2", train)(y))
+    y = Conv(4 * self.width, 1, dtype=self.dtype, name="conv3")(y)
+    y = _norm(self, "bn3", train)(y)
     if self.stride > 1 or x.shape[-1] != y.shape[-1]:
       x = Conv(4 * self.width, 1, self.stride, dtype=self.dtype, name="downsample_conv")(x)
       x = _norm(self, "downsample_bn", train)(x)
@@ -136,7 +138,8 @@ class TSM(nn.Module):
     if frames.shape[1] != config.segments:
       raise ValueError(f"TSM was made for clips of {config.segments} frames, got {frames.shape[1]}.")
     x = frames.reshape(-1, *frames.shape[2:]).astype(self.dtype)
-    x = nn.relu(_norm(self, "bn1", train)(Conv(config.width, 7, 2, dtype=self.dtype, name="conv1")(x)))
+    x = Conv(config.width, 7, 2, dtype=self.dtype, name="conv1")(x)
+    x = nn.relu(_norm(self, "bn1", train)(x))
     x = max_pool(x, fill=-jnp.inf)
     for stage, num_blocks in enumerate(config.stage_sizes):
       for block in range(num_blocks):
@@ -149,4 +152,9 @@ class TSM(nn.Module):
 
 
 def _norm(module: nn.Module, name: str, train: bool) -> nn.BatchNorm:
-  return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=module.dtype, name=name)
+  return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=module.dtype, name=name)
+
+
+def _pad_frames(x: Array, before: int, after: int) -> Array:
+  """Zeros before and after the second axis of (N, T, H, W, C)."""
+  return jnp.pad(x, ((0, 0), (before, after), (0, 0), (0, 0), (0, 0)))

@@ -55,10 +55,11 @@ def read_pth(path: str | os.PathLike) -> Arrays:
 def read_orbax(path: str | os.PathLike) -> dict[tuple[str, ...], np.ndarray]:
   """The leaves of a tree of arrays that `write_orbax` wrote, by their path in the tree."""
   path = Path(path).absolute()
-  with _readable(path, "a converted checkpoint", (AttributeError, TypeError)), ocp.PyTreeCheckpointer() as checkpointer:
-    tree = checkpointer.metadata(path).item_metadata.tree
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-    return flatten_dict(checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy)))
+  with _readable(path, "a converted checkpoint", (AttributeError, TypeError)):
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      tree = checkpointer.metadata(path).item_metadata.tree
+      as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+      return flatten_dict(checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy)))
 
 
 def write_orbax(path: str | os.PathLike, tree: dict) -> None:

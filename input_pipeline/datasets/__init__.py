@@ -1,7 +1,8 @@
 """The datasets that `prepare` can make, by name.
 
-A dataset is a package NAME holding `collection(source) -> Collection` in its __init__.py and a TFDS builder in
-NAME_dataset_builder.py. It is imported when it is asked for.
+A dataset is a package NAME with `collection(source) -> Collection` in its __init__.py and a TFDS builder in
+its NAME_dataset_builder.py. It is imported when it is asked for. Weights that come with it are `TSM_WEIGHTS`
+and `BIT_WEIGHTS` there.
 """
 
 import importlib

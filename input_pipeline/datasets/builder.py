@@ -5,8 +5,9 @@
 
     Builder(content=content, data_dir="data", file_format="array_record").download_and_prepare()
 
-The example order is that of the clips. TFDS generates into a folder of another name and renames it at the end, with
-the class list, the vocabulary and all other files beside the examples: a dataset is whole or not there.
+The example order is that of the clips. TFDS generates into a folder of another name and renames it at the
+end, with the class list, the vocabulary and all other files beside the examples: a dataset is whole or not
+there.
 """
 
 import functools
@@ -22,7 +23,8 @@ from input_pipeline import concepts, descriptions, files, splits
 from input_pipeline.collection import SPLITS, Clip, Collection
 from input_pipeline.feature_store import FeatureStore
 
-SHARD_BYTES = 128 << 20      # of features in a file; TFDS holds this much in memory while it writes
+UNDIVIDED = "undivided"   # how a single split "all" is stored; TFDS keeps that name for all splits together
+SHARD_BYTES = 128 << 20   # of features in a file; TFDS holds this much in memory while it writes
 
 
 class Content(NamedTuple):
@@ -78,8 +80,9 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       rows = [index for index, clip in enumerate(self._content.collection.clips)
               if clip.split == split and index in self._content.store]
       if rows:
-        shards[split] = [functools.partial(self._examples, rows[start:start + per_file])
-                         for start in range(0, len(rows), per_file)]
+        shards[UNDIVIDED if split == "all" else split] = [
+            functools.partial(self._examples, rows[start:start + per_file])
+            for start in range(0, len(rows), per_file)]
     return shards
 
   def _examples(self, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,24 @@ CONCEPTS = (*OBJECTS, "hat", "tree", "lamp", "shoe")
 WAYS = {"push": "sideways", "lift": "up", "spin": "around"}
 
 
+class SlowTable(Table):
+  """A table whose features take `pause` seconds to read, so that a test can interrupt a run."""
+
+  def __new__(cls, *fields, pause: float):
+    table = super().__new__(cls, *fields)
+    table.pause = pause
+    return table
+
+  def features(self, rows):
+    time.sleep(self.pause)
+    return super().features(rows)
+
+
 class SmallDataset:
   """Stands in for `prepared.Dataset`: 12 classes, 6 of them seen, features that show motion and object."""
 
-  def __init__(self, path: Path, train_per_class: int = 7, test_per_class: int = 4, feature_dim: int = 16):
+  def __init__(self, path: Path, train_per_class: int = 7, test_per_class: int = 4, feature_dim: int = 16,
+               pause: float = 0.0):
     random = np.random.default_rng(0)
     self.path, self.name, self.feature_dim, self.source_root = path, "small", feature_dim, path
     self.classes = [ActionClass(f"{motion} {thing}", f"a {thing} is moved {WAYS[motion]} .")
@@ -43,7 +58,7 @@ class SmallDataset:
         row[:6] = [label % 4, *random.permutation(others)[:5]]
       features = directions[labels] + 0.3 * random.normal(size=(len(labels), feature_dim))
       names = np.array([f"{self.classes[label].name}/{i}" for i, label in enumerate(labels)])
-      return Table(names, labels, concept_ids, features.astype(np.float32), None)
+      return SlowTable(names, labels, concept_ids, features.astype(np.float32), None, pause=pause)
 
     self._tables = {"train": table(seen, train_per_class), "val": table(unseen, test_per_class),
                     "test": table(unseen, test_per_class)}

@@ -29,7 +29,7 @@ def made_up_features(index: int) -> VideoFeatures:
 
 
 def made_up_collection(num_clips: int) -> Collection:
-  """Clips without files, in an order that sorting by name would not keep: classes 0 to 3 train, 4 and 5 val, 6 test."""
+  """Clips without files, not in the order of their names: classes 0 to 3 train, 4 and 5 val, 6 test."""
   clips = []
   for index in range(num_clips):
     label = index * 5 % NUM_CLASSES
@@ -38,7 +38,7 @@ def made_up_collection(num_clips: int) -> Collection:
   return Collection(
       clips=clips,
       classes=[ActionClass(f"action {label}", f"do {label} things") for label in range(NUM_CLASSES)],
-      concepts=[Concept(f"n{index:08d}", f"thing_{index}", f"The thing {index}") for index in range(NUM_CONCEPTS)],
+      concepts=[Concept(f"n{index}", f"thing_{index}", f"Thing {index}") for index in range(NUM_CONCEPTS)],
       splits=ClassSplits(seen=(2, 0, 3, 1), val=((5, 4),), test=((6,),)),
       extras={},
   )
@@ -68,7 +68,13 @@ class Prepared(NamedTuple):
 
   def clips_of(self, *labels: int) -> list[int]:
     """Indices of the clips of these classes that were not skipped, in the order of the list."""
-    return [i for i, clip in enumerate(self.collection.clips) if clip.label in labels and i not in self.skipped]
+    return [i for i, clip in enumerate(self.collection.clips)
+            if clip.label in labels and i not in self.skipped]
+
+  def clips_in(self, split: str) -> list[int]:
+    """The same for the clips of a split."""
+    return [i for i, clip in enumerate(self.collection.clips)
+            if clip.split == split and i not in self.skipped]
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +87,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
   skipped = {3: "no such file", 11: "no frames in it"}
   write_dataset(data_dir, collection, skipped)
   return Prepared(data_dir, collection, [made_up_features(index) for index in range(60)], skipped)
+
+
+@pytest.fixture
+def undivided(tmp_path: Path) -> Prepared:
+  """A prepared dataset of 20 clips that are not divided into splits."""
+  collection = made_up_collection(20)
+  clips = [clip._replace(split="all") for clip in collection.clips]
+  collection = collection._replace(clips=clips, splits=None)
+  write_dataset(tmp_path, collection, {})
+  return Prepared(tmp_path, collection, [made_up_features(index) for index in range(20)], {})

@@ -5,7 +5,8 @@ import pytest
 from input_pipeline.concepts import Concept, concept_text, read_concepts, write_concepts
 from input_pipeline.errors import UserError
 
-DOG = Concept("n02084071", " Dog, domestic_dog, Canis_familiaris ", "a member of the genus Canis; kept by Man")
+DOG = Concept("n02084071", " Dog, domestic_dog, Canis_familiaris ",
+              "a member of the genus Canis, kept by man")
 
 
 def test_name_is_stripped_lower_case_and_without_underscores():
@@ -14,7 +15,7 @@ def test_name_is_stripped_lower_case_and_without_underscores():
 
 def test_definition_follows_in_lower_case():
   assert concept_text(DOG, with_definition=True) == (
-      "dog, domestic dog, canis familiaris: a member of the genus canis; kept by man")
+      "dog, domestic dog, canis familiaris: a member of the genus canis, kept by man")
 
 
 def test_written_concepts_are_read_back_in_order(tmp_path):

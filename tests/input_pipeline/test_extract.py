@@ -1,4 +1,4 @@
-"""Extraction against the two networks applied clip by clip, and what becomes of bad videos and interruptions."""
+"""Extraction against the two networks applied clip by clip; what becomes of bad videos and interruptions."""
 
 import dataclasses
 import functools
@@ -87,7 +87,7 @@ def test_features_and_concepts_are_those_of_each_clip_alone(weights, clips, tmp_
     np.testing.assert_array_equal(got.concept_ids, concepts)
     np.testing.assert_allclose(got.concept_scores, scores, atol=1e-5)
     assert got.num_frames == 1 + 2 * index
-    assert (got.feature.dtype, got.concept_ids.dtype, got.concept_scores.dtype) == (np.float32, np.int32, np.float32)
+    assert [field.dtype for field in got[:3]] == [np.float32, np.int32, np.float32]
 
 
 def test_vocabulary_smaller_than_twenty_leaves_slots_empty(clips):
@@ -118,7 +118,7 @@ def test_result_does_not_depend_on_the_other_clips_of_the_batch(weights, clips, 
       assert np.array_equal(a, b)
 
 
-def test_only_what_is_not_stored_is_read_and_one_program_serves_all_batches(weights, clips, tmp_path, monkeypatch):
+def test_only_what_is_not_stored_is_read_and_one_program_serves_all(weights, clips, tmp_path, monkeypatch):
   store = FeatureStore(tmp_path / "work", clips)
   extractor = Extractor(*weights, batch_size=4, devices=ONE)
   extract(clips[:7], extractor, store, num_workers=2)
@@ -150,7 +150,8 @@ def test_number_of_decoded_clips_in_memory_is_bounded(weights, clips, tmp_path, 
       return super().__call__(batch)
 
   monkeypatch.setattr(video, "read_clip", count)
-  extract(many, Counting(*weights, batch_size=4, devices=ONE), FeatureStore(tmp_path / "work", many), num_workers=2)
+  extractor = Counting(*weights, batch_size=4, devices=ONE)
+  extract(many, extractor, FeatureStore(tmp_path / "work", many), num_workers=2)
   assert most <= (extract_lib.BATCHES_AHEAD + 1) * 4
 
 
@@ -163,10 +164,22 @@ def test_interruption_keeps_what_was_computed(weights, clips, tmp_path, monkeypa
     return real(path, *sizes)
 
   monkeypatch.setattr(video, "read_clip", interrupted)
+  extractor = Extractor(*weights, batch_size=4, devices=ONE)
   with pytest.raises(KeyboardInterrupt):
-    extract(twice, Extractor(*weights, batch_size=4, devices=ONE), FeatureStore(tmp_path / "work", twice), num_workers=1)
+    extract(twice, extractor, FeatureStore(tmp_path / "work", twice), num_workers=1)
   assert [index for index in range(22) if index in FeatureStore(tmp_path / "work", twice)] == [
       0, 1, 3, 4, 6, 7, 9, 10]
+
+
+def test_unforeseen_failure_names_the_video(weights, clips, tmp_path, monkeypatch):
+  def fail(path, *sizes):
+    raise MemoryError
+
+  monkeypatch.setattr(video, "read_clip", fail)
+  extractor = Extractor(*weights, batch_size=4, devices=ONE)
+  with pytest.raises(MemoryError) as raised:
+    extract(clips, extractor, FeatureStore(tmp_path / "work", clips), num_workers=1)
+  assert raised.value.__notes__ == [f"The video was {clips[0].path}."]
 
 
 def test_fingerprint_tells_weights_apart(weights):

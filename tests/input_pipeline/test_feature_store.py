@@ -13,7 +13,8 @@ from input_pipeline.feature_store import NO_STAMP, FeatureStore, VideoFeatures, 
 
 
 def features(index: int) -> VideoFeatures:
-  return VideoFeatures(np.full(3, index, np.float32), np.arange(20, dtype=np.int32), np.zeros(20, np.float32), index)
+  concepts, scores = np.arange(20, dtype=np.int32), np.zeros(20, np.float32)
+  return VideoFeatures(np.full(3, index, np.float32), concepts, scores, index)
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ def seen(dataset):
 
 
 def same(batches, others):
-  return all(np.array_equal(a, b) for one, other in zip(batches, others, strict=True) for a, b in zip(one, other))
+  return all(np.array_equal(a, b)
+             for one, other in zip(batches, others, strict=True) for a, b in zip(one, other))
 
 
 def test_example_set_holds_the_clips_of_its_classes_in_stored_order(prepared, seen):
@@ -75,7 +76,8 @@ def test_batches_have_one_shape_and_the_types_of_the_contract(seen):
 def test_every_epoch_uses_every_example_in_another_order(seen):
   steps = steps_per_epoch(len(seen), 8)
   batches = list(train_batches(seen, 8, seed=3, num_steps=3 * steps))
-  orders = [np.concatenate([batch.rows[batch.mask] for batch in batches[e * steps:(e + 1) * steps]]) for e in range(3)]
+  rows = [batch.rows[batch.mask] for batch in batches]
+  orders = [np.concatenate(rows[epoch * steps:(epoch + 1) * steps]) for epoch in range(3)]
   for order in orders:
     assert sorted(order) == list(range(len(seen)))
   assert not any(np.array_equal(a, b) for a, b in itertools.combinations([*orders, np.arange(len(seen))], 2))

@@ -30,16 +30,15 @@ def test_counts_are_of_the_examples_written(prepared):
   data_dir, collection = prepared.data_dir, prepared.collection
   dataset = open_dataset(data_dir, "toy_actions")
   for split in ("train", "val", "test"):
-    expected = sum(clip.split == split and i not in prepared.skipped for i, clip in enumerate(collection.clips))
-    assert dataset.num_examples(split) == expected
-  assert dataset.num_examples("all") == 0
+    assert dataset.num_examples(split) == len(prepared.clips_in(split))
+  assert dataset.num_examples("all") == 58 and dataset.num_examples("tests") == 0
 
 
 def test_tfds_alone_reads_the_examples_in_the_order_of_the_clips(prepared):
   data_dir, collection = prepared.data_dir, prepared.collection
   builder = tfds.builder_from_directory(str(data_dir / "toy_actions" / "1.0.0"))
   for split in ("train", "val", "test"):
-    indices = [i for i, clip in enumerate(collection.clips) if clip.split == split and i not in prepared.skipped]
+    indices = prepared.clips_in(split)
     source = builder.as_data_source(split)
     assert len(source) == len(indices)
     for index, example in zip(indices, source):
@@ -48,9 +47,24 @@ def test_tfds_alone_reads_the_examples_in_the_order_of_the_clips(prepared):
       assert example["label"] == collection.clips[index].label and isinstance(example["label"], int)
       expected = prepared.features[index]
       assert example["num_frames"] == expected.num_frames and isinstance(example["num_frames"], int)
-      for field, dtype in (("feature", np.float32), ("concept_ids", np.int32), ("concept_scores", np.float32)):
-        assert example[field].dtype == dtype
+      for field in ("feature", "concept_ids", "concept_scores"):
+        assert example[field].dtype == (np.int32 if field == "concept_ids" else np.float32)
         assert np.array_equal(example[field], getattr(expected, field))
+
+
+def test_dataset_without_division_is_read_as_all(undivided):
+  names = [clip.name for clip in undivided.collection.clips]
+  dataset = open_dataset(undivided.data_dir, "toy_actions")
+  assert dataset.splits is None and dataset.num_examples("all") == 20
+  assert dataset.table("all").names.tolist() == names
+  source = tfds.builder_from_directory(str(dataset.path)).as_data_source("all")
+  assert [example["name"].decode() for example in source] == names
+
+
+def test_splits_together_are_read_as_all(prepared):
+  table = open_dataset(prepared.data_dir, "toy_actions").table("all")
+  expected = {clip.name for i, clip in enumerate(prepared.collection.clips) if i not in prepared.skipped}
+  assert len(table.names) == 58 and set(table.names) == expected
 
 
 def test_tensorflow_is_not_needed(prepared):
@@ -58,7 +72,8 @@ def test_tensorflow_is_not_needed(prepared):
 
 
 def test_folder_without_the_dataset_says_the_command_that_makes_it(tmp_path):
-  with pytest.raises(UserError, match=f"python -m input_pipeline.prepare --dataset=toy_actions --data_dir={tmp_path}"):
+  command = f"python -m input_pipeline.prepare --dataset=toy_actions --data_dir={tmp_path}"
+  with pytest.raises(UserError, match=command):
     open_dataset(tmp_path, "toy_actions")
 
 

@@ -25,9 +25,12 @@ Colour = tuple[int, int, int]
 
 
 class Thing(NamedTuple):
-  """An object in a scene: what, its colours, size (pixels), tilt (degrees), middle, and drift in the clip (pixels)."""
+  """An object in a scene: what, its colours, size (pixels), tilt (degrees), middle, and drift in the clip (pixels).
 
-  noun: str
+  `noun` is one of icons.ICONS, or the random stream of a doodle, which is no object at all.
+  """
+
+  noun: str | int
   colours: tuple[Colour, Colour]
   size: float
   tilt: float
@@ -60,7 +63,7 @@ class Scene(NamedTuple):
 
 def sample_scene(rng: np.random.Generator, motion: str, noun: str, nouns: Sequence[str]) -> Scene:
   """Draws a clip of `noun` doing `motion`, with two to four distractors out of `nouns`."""
-  width, height = 2 * int(rng.integers(52, 63)), 2 * int(rng.integers(42, 49))
+  width, height = _sample_size(rng)
   background = _sample_background(rng)
   side = VISIBLE * height
   size = side * rng.uniform(0.34, 0.46)
@@ -68,27 +71,23 @@ def sample_scene(rng: np.random.Generator, motion: str, noun: str, nouns: Sequen
           for middle, far in zip((width / 2, height / 2), motions.reach(motion)))
   actor = _sample_thing(rng, noun, size, x, y, background)
   others = [other for other in nouns if other != noun]
-  distractors = []
-  for pick in rng.choice(len(others), size=int(rng.integers(2, 5)), replace=False):
-    size = side * rng.uniform(0.18, 0.26)
-    places = [tuple(_sample_place(rng, middle, side, size / 2) for middle in (width / 2, height / 2)) for _ in range(12)]
-    taken = [actor, *distractors]
-    x, y = max(places, key=lambda p: min(math.dist(p, (t.x, t.y)) - t.size / 2 for t in taken))
-    drift = tuple(rng.uniform(-7, 7, 2)) if rng.random() < 0.5 else (0.0, 0.0)
-    distractors.append(_sample_thing(rng, others[pick], size, x, y, background)._replace(drift=drift))
+  others = [others[pick] for pick in rng.choice(len(others), size=int(rng.integers(2, 5)), replace=False)]
+  distractors = _sample_distractors(rng, others, actor, width, height, background)
   num_frames = int(rng.integers(16, 49))
-  return Scene(width, height, num_frames, motion, motions.sample_move(rng), actor, tuple(distractors), background)
+  return Scene(width, height, num_frames, motion, motions.sample_move(rng), actor, distractors, background)
 
 
 def sample_still(rng: np.random.Generator, noun: str) -> Scene:
-  """Draws a picture of a single object: a scene of one frame without distractors."""
-  width, height = 2 * int(rng.integers(52, 63)), 2 * int(rng.integers(42, 49))
+  """Draws a picture of a single object: a scene of one frame, with up to four doodles beside it."""
+  width, height = _sample_size(rng)
   background = _sample_background(rng)
   side = VISIBLE * height
   size = side * rng.uniform(0.17, 0.56)
   x, y = (_sample_place(rng, middle, side, 0.45 * size) for middle in (width / 2, height / 2))
   actor = _sample_thing(rng, noun, size, x, y, background)
-  return Scene(width, height, 1, None, motions.sample_move(rng), actor, (), background)
+  doodles = [int(stream) for stream in rng.integers(2**31, size=int(rng.integers(0, 5)))]
+  beside = _sample_distractors(rng, doodles, actor, width, height, background)
+  return Scene(width, height, 1, None, motions.sample_move(rng), actor, beside, background)
 
 
 def render(scene: Scene, indices: Iterable[int]) -> list[np.ndarray]:
@@ -122,7 +121,7 @@ class _Sprite:
   """A thing, coloured and tilted once, to be put into many frames."""
 
   def __init__(self, thing: Thing):
-    cover, detail = icons.draw(thing.noun)
+    cover, detail = icons.draw(thing.noun) if isinstance(thing.noun, str) else icons.doodle(thing.noun)
     picture = Image.new("RGBA", cover.size, thing.colours[0])
     picture.paste(thing.colours[1], mask=detail)
     picture.putalpha(cover)
@@ -154,13 +153,33 @@ class _Sprite:
     return (left, top), picture
 
 
+def _sample_size(rng: np.random.Generator) -> tuple[int, int]:
+  """Width and height of a video; even numbers, as its encoding wants them."""
+  return 2 * int(rng.integers(52, 63)), 2 * int(rng.integers(42, 49))
+
+
+def _sample_distractors(rng: np.random.Generator, nouns: Iterable[str | int], actor: Thing, width: int, height: int,
+                        background: Background) -> tuple[Thing, ...]:
+  """Small things beside the actor and each other, half of them drifting slowly."""
+  side = VISIBLE * height
+  things = [actor]
+  for noun in nouns:
+    size = side * rng.uniform(0.18, 0.26)
+    places = [tuple(_sample_place(rng, middle, side, size / 2) for middle in (width / 2, height / 2)) for _ in range(12)]
+    x, y = max(places, key=lambda p: min(math.dist(p, (t.x, t.y)) - t.size / 2 for t in things))
+    drift = tuple(rng.uniform(-7, 7, 2)) if rng.random() < 0.5 else (0.0, 0.0)
+    things.append(_sample_thing(rng, noun, size, x, y, background)._replace(drift=drift))
+  return tuple(things[1:])
+
+
 def _sample_place(rng: np.random.Generator, middle: float, side: float, room: float) -> float:
   """A coordinate at least `room` from the ends of the visible square, or its middle if there is no such place."""
   free = max(side / 2 - room, 0)
   return middle + rng.uniform(-free, free)
 
 
-def _sample_thing(rng: np.random.Generator, noun: str, size: float, x: float, y: float, background: Background) -> Thing:
+def _sample_thing(rng: np.random.Generator, noun: str | int, size: float, x: float, y: float,
+                  background: Background) -> Thing:
   body = _sample_colour(rng, background.colours, 110)
   detail = _sample_colour(rng, (body, *background.colours), 90)
   return Thing(noun, (body, detail), size, rng.uniform(-14, 14), bool(rng.random() < 0.5), x, y)

@@ -16,8 +16,8 @@ def test_convolution_equals_torch_with_explicit_padding(height, width, size, str
   random = np.random.default_rng(0)
   x = random.standard_normal((2, height, width, 5), np.float32)
   kernel = random.standard_normal((size, size, 5, 4), np.float32)
-  expected = torch.nn.functional.conv2d(
-      torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(kernel).permute(3, 2, 0, 1), stride=stride, padding=size // 2)
+  images, filters = torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(kernel).permute(3, 2, 0, 1)
+  expected = torch.nn.functional.conv2d(images, filters, stride=stride, padding=size // 2)
   actual = convolve(jnp.asarray(x), jnp.asarray(kernel), stride)
   np.testing.assert_allclose(actual, expected.permute(0, 2, 3, 1), atol=1e-4)
 

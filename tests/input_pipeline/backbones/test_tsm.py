@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.backbones import checkpoints, tsm
+from input_pipeline.backbones.convolution import convolve
 from input_pipeline.backbones.tsm import TSM, TSMConfig
 
 SMALL = TSMConfig(stage_sizes=(2, 1, 1), width=8, num_classes=5)
@@ -45,7 +46,8 @@ def torch_tsm(config: TSMConfig):
       self.bn3 = nn.BatchNorm2d(4 * width)
       self.downsample = None
       if stride > 1 or inputs != 4 * width:
-        self.downsample = nn.Sequential(nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+        projection = nn.Conv2d(inputs, 4 * width, 1, stride, bias=False)
+        self.downsample = nn.Sequential(projection, nn.BatchNorm2d(4 * width))
 
     def forward(self, x):
       y = torch.relu(self.bn1(self.conv1(x)))
@@ -115,19 +117,23 @@ def assert_same_outputs(network, path, frames: np.ndarray, config: TSMConfig) ->
     assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-def test_small_network_equals_torch_on_the_same_pth_file(tmp_path, zipped):
+def test_small_network_equals_torch_on_the_same_pth_file(tmp_path):
   network = torch_tsm(SMALL)
-  write_pth(tmp_path / "tsm.pth", network, _use_new_zipfile_serialization=zipped)
+  write_pth(tmp_path / "tsm.pth", network)
   frames = np.random.default_rng(0).standard_normal((2, 8, 45, 51, 3), np.float32)
   assert_same_outputs(network, tmp_path / "tsm.pth", frames, SMALL)
 
 
-def test_small_network_equals_torch_on_an_npz_of_the_same_arrays(tmp_path):
+def test_old_pth_files_and_npz_files_of_the_same_arrays_give_the_same_variables(tmp_path):
   network = torch_tsm(SMALL)
+  write_pth(tmp_path / "new.pth", network)
+  write_pth(tmp_path / "old.pth.tar", network, _use_new_zipfile_serialization=False)
   np.savez(tmp_path / "tsm.npz", **{f"module.{name}": x.numpy() for name, x in network.state_dict().items()})
-  frames = np.random.default_rng(1).standard_normal((1, 8, 32, 32, 3), np.float32)
-  assert_same_outputs(network, tmp_path / "tsm.npz", frames, SMALL)
+  config, variables = checkpoints.load_tsm(tmp_path / "new.pth")
+  for name in ("old.pth.tar", "tsm.npz"):
+    other_config, others = checkpoints.load_tsm(tmp_path / name)
+    assert other_config == config
+    jax.tree.map(np.testing.assert_array_equal, others, variables)
 
 
 def test_resnet50_equals_torch_on_a_full_size_clip(tmp_path):
@@ -168,13 +174,13 @@ def resnet_parameters(config: TSMConfig) -> int:
 
 
 @pytest.mark.parametrize("name, count", [
-    ("tsm_resnet50", 23_508_032 + 2048 * 400 + 400),   # torchvision's ResNet-50 without its classifier, and TSM's own
+    ("tsm_resnet50", 23_508_032 + 2048 * 400 + 400),   # torchvision's without its classifier, and TSM's own
     ("tsm_toy", None),
 ])
 def test_parameter_counts(name, count):
   config = tsm.VARIANTS[name]
-  shapes = jax.eval_shape(
-      TSM(config).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, config.crop, config.crop, 3), jnp.float32))
+  frames = jax.ShapeDtypeStruct((1, 8, config.crop, config.crop, 3), jnp.float32)
+  shapes = jax.eval_shape(TSM(config).init, jax.random.key(0), frames)
   actual = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
   assert actual == resnet_parameters(config)
   assert count is None or actual == count
@@ -185,13 +191,26 @@ def test_every_variant_is_counted():
 
 
 def test_bfloat16_activations_stay_close_to_float32(tmp_path):
-  write_pth(tmp_path / "tsm.pth", torch_tsm(SMALL))
+  write_pth(tmp_path / "tsm.pth", torch_tsm(dataclasses.replace(SMALL, stage_sizes=(1,))))
   config, variables = checkpoints.load_tsm(tmp_path / "tsm.pth")
   frames = np.random.default_rng(0).standard_normal((1, 8, 32, 32, 3), np.float32)
   exact, _ = jax.jit(TSM(config).apply)(variables, frames)
   rough, _ = jax.jit(TSM(config, jnp.bfloat16).apply)(variables, frames)
   assert rough.dtype == jnp.float32
   assert 0 < np.abs(exact - rough).max() < 0.05 * np.abs(exact).max()
+
+
+def test_training_moves_the_running_statistics_a_tenth_of_the_way_to_the_batch(tmp_path):
+  write_pth(tmp_path / "tsm.pth", torch_tsm(dataclasses.replace(SMALL, stage_sizes=(1,))))
+  config, variables = checkpoints.load_tsm(tmp_path / "tsm.pth")
+  frames = np.random.default_rng(0).standard_normal((1, 8, 32, 32, 3), np.float32)
+  step = jax.jit(lambda variables, x: TSM(config).apply(variables, x, train=True, mutable=["batch_stats"]))
+  _, updated = step(variables, frames)
+  first = convolve(jnp.asarray(frames[0]), variables["params"]["conv1"]["kernel"], stride=2)
+  before, after = variables["batch_stats"]["bn1"], updated["batch_stats"]["bn1"]
+  mean, var = first.mean(axis=(0, 1, 2)), first.var(axis=(0, 1, 2))
+  np.testing.assert_allclose(after["mean"], 0.9 * before["mean"] + 0.1 * mean, atol=1e-5)
+  np.testing.assert_allclose(after["var"], 0.9 * before["var"] + 0.1 * var, atol=1e-5)
 
 
 def test_clip_of_another_length_is_refused():

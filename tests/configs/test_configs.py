@@ -1,0 +1,53 @@
+"""Every config builds without data, for every dataset, and names the fields that others set."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from input_pipeline import datasets
+
+EXPERIMENTS = sorted(path.stem for path in Path("configs").glob("*.py")
+                     if path.stem not in ("__init__", "common", "toy", "tsm", "bit"))
+SHARED_FIELDS = ["seed", "batch_size", "eval_batch_size", "num_epochs", "log_every_steps", "data.data_dir",
+                 "data.shuffle", "data.split_index", "data.class_text", "data.max_tokens",
+                 "data.concept_definitions.input", "data.concept_definitions.rehearsal", "optimizer.name",
+                 "optimizer.learning_rate", "optimizer.schedule", "optimizer.warmup", "optimizer.warmup_steps",
+                 "optimizer.decay_steps", "optimizer.clip_norm", "optimizer.weight_decay", "optimizer.lr_multiplier",
+                 "optimizer.freeze", "loss.kind", "loss.temperature", "loss.rehearsal_weight", "loss.rehearsal_topk",
+                 "loss.num_negative_concepts", "loss.margin", "loss.max_violation", "loss.topk", "loss.reduction",
+                 "init_from", "dtype"]
+
+
+def test_the_methods_of_the_issue_are_there():
+  assert {"ervse", "vse", "devise"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("dataset", ["toy_actions", "kinetics_zsar"])
+def test_a_config_builds_and_has_the_shared_fields(experiment, dataset):
+  config = importlib.import_module(f"configs.{experiment}").get_config(dataset)
+  assert config.method == experiment and config.data.dataset == dataset
+  for field in SHARED_FIELDS:
+    value = config
+    for part in field.split("."):
+      assert part in value, field
+      value = value[part]
+
+
+def test_published_values_of_the_full_method():
+  config = importlib.import_module("configs.ervse").get_config("kinetics_zsar")
+  assert (config.batch_size, config.num_epochs, config.optimizer.learning_rate) == (128, 10, 1e-4)
+  assert (config.optimizer.warmup_steps, config.optimizer.decay_steps, config.optimizer.clip_norm) == (1700, 17000, 10)
+  assert (config.model.fusion, config.model.embed_dim, config.model.pooling) == ("gate", 512, "avg")
+  assert config.optimizer.weight_decay.to_dict() == {"video_encoder": 1e-4, "text_encoder": 1e-4, "fusion": 1e-4}
+  assert config.model.text_backbone.trainable_from == "encoder.layer.10" and config.loss.temperature == 0.1
+
+
+@pytest.mark.parametrize("backbone", ["tsm", "bit"])
+def test_backbone_configs_build(backbone):
+  assert importlib.import_module(f"configs.{backbone}").get_config()
+
+
+def test_the_default_dataset_is_registered():
+  datasets.check_name("toy_actions")

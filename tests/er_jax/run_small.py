@@ -1,0 +1,34 @@
+"""Trains and evaluates on the small dataset in a process of its own, to be killed, joined by others, or told to stop.
+
+    python -m tests.er_jax.run_small WORKDIR BERT_FOLDER '{"parallel": "jit"}' [COORDINATOR NUM_PROCESSES PROCESS_ID]
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+
+from er_jax import main
+from input_pipeline import errors
+from tests.er_jax.small import SmallDataset, small_config
+
+
+def run(argv: list[str]) -> None:
+  """Runs `er_jax.main.run` with the small dataset in the place of a prepared one."""
+  workdir, bert_folder, overrides, *processes = argv
+  if processes:
+    jax.distributed.initialize(processes[0], int(processes[1]), int(processes[2]))
+  overrides = json.loads(overrides)
+  pause = overrides.pop("pause", 0.0)
+  config = small_config("ervse", bert_folder, **overrides)
+  main._open_dataset = lambda config: SmallDataset(Path(workdir).parent, pause=pause)
+  main.run(config, workdir)
+
+
+if __name__ == "__main__":
+  try:
+    run(sys.argv[1:])
+  except errors.UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,99 @@
+"""What a person meets at the command line: messages for mistakes, status 2, no traceback; and a whole small run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from er_jax import main
+from input_pipeline import loaders
+from input_pipeline.errors import UserError
+from tests.er_jax.small import SmallDataset, lines_of, small_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*flags) -> subprocess.CompletedProcess:
+  return subprocess.run([sys.executable, "-m", "er_jax.main", *flags], cwd=ROOT, capture_output=True, text=True,
+                        env={**os.environ, "PYTHONPATH": "."}, timeout=200, check=False)
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--config=configs/ervse.py", "--config.optimizer.learning_rat=1"], "learning_rat"),
+    (["--config=configs/ervse.py:toy_action"], "toy_actions"),
+    (["--config=configs/vse.py:toy_actions", "--config.method=vsee", "--config.data.data_dir=/nowhere"], "vse"),
+    (["--config=configs/nothing.py"], "configs/nothing.py"),
+    (["--config=configs/ervse.py", "--mode=evl"], "evl"),
+    ([], "--config"),
+])
+def test_a_mistake_ends_with_a_message_and_status_2(flags, message):
+  result = command(*flags)
+  assert result.returncode == 2, result.stderr
+  assert message in result.stderr and "Traceback" not in result.stderr
+  assert len(result.stderr.strip().splitlines()) < 12
+
+
+def test_a_missing_dataset_names_the_command_that_makes_it(tmp_path):
+  config = small_config("devise", "")
+  config.data.dataset, config.data.data_dir = "toy_actions", str(tmp_path)
+  with pytest.raises(UserError, match=r"python -m input_pipeline.prepare --dataset=toy_actions --data_dir="):
+    loaders.open_dataset(config.data.data_dir, config.data.dataset)
+
+
+@pytest.mark.parametrize("field, value, near", [
+    ("model.fusion", "gates", "gate"), ("model.pooling", "avgg", "avg"), ("dtype", "float23", "float32"),
+    ("loss.kind", "cee", "ce"), ("parallel", "jitt", "jit"), ("data.class_text", "names", "name"),
+    ("model.text_backbone.kind", "brt", "bert")])
+def test_a_wrong_value_is_told_with_the_near_ones(tmp_path, bert_folder, monkeypatch, field, value, near):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  config = small_config("ervse", bert_folder)
+  config.update_from_flattened_dict({field: value})
+  with pytest.raises(UserError, match=f"{value}.*{near}"):
+    main.run(config, str(tmp_path / "run"))
+
+
+def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeypatch):
+  dataset = SmallDataset(tmp_path)
+  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  workdir = tmp_path / "run"
+  results = main.run(small_config("devise", bert_folder), str(workdir))
+  assert json.loads((workdir / "results.json").read_text()) == results
+  assert json.loads((workdir / "config.json").read_text())["method"] == "devise"
+  assert results["method"] == "devise" and results["dataset"] == "small" and set(results["splits"]) == {"0", "1", "2"}
+  for k, classes in enumerate(dataset.splits.test):
+    with np.load(workdir / "predictions" / f"test{k}.npz") as saved:
+      logits, targets, names = saved["logits"], saved["targets"], saved["names"]
+    assert logits.dtype == np.float32 and logits.shape == (len(names), len(classes)) and names.dtype.kind == "U"
+    split = results["splits"][str(k)]
+    assert split["num_videos"] == len(names) == 4 * len(classes) and split["num_classes"] == len(classes)
+    assert split["precision@1"] == pytest.approx(100 * np.mean(logits.argmax(1) == targets))
+    assert [dataset.classes[classes[t]].name for t in targets] == [name.split("/")[0] for name in names]
+    for picture in (f"confusion_test{k}.png", f"per_class_test{k}.png"):
+      assert (workdir / picture).stat().st_size > 1000
+  values = [split["precision@1"] for split in results["splits"].values()]
+  assert results["mean"]["precision@1"] == pytest.approx(np.mean(values))
+  assert results["std"]["precision@1"] == pytest.approx(np.std(values))
+  best = {}
+  for line in lines_of(workdir):
+    if line.get("split") and line["precision@1"] > best.get(line["split"], (-1, 0))[0]:
+      best[line["split"]] = line["precision@1"], line["step"]
+  assert [results["splits"][k]["step"] for k in "012"] == [best[f"val{k}"][1] for k in "012"]
+  assert (workdir / "contact_sheet.png").exists() and list((workdir / "tensorboard").iterdir())
+
+  before = (workdir / "predictions" / "test1.npz").read_bytes()
+  again = main.run(small_config("devise", bert_folder), str(workdir), mode="eval")
+  assert again == results and (workdir / "predictions" / "test1.npz").read_bytes() == before
+  step = results["splits"]["0"]["step"]
+  chosen = main.run(small_config("devise", bert_folder), str(workdir), mode="eval",
+                    checkpoint=str(workdir / "checkpoints" / str(step)))
+  assert chosen["splits"]["0"] == results["splits"]["0"]
+
+
+def test_evaluating_without_training_says_what_to_do(tmp_path, bert_folder, monkeypatch):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  with pytest.raises(UserError, match="Train first"):
+    main.run(small_config("devise", bert_folder), str(tmp_path / "run"), mode="eval")

@@ -1,0 +1,148 @@
+"""Loading weights: round trips, the config that is worked out, and files that are not what they should be."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from input_pipeline.backbones import bit, checkpoints, tsm, weight_files
+from input_pipeline.errors import UserError
+
+TSM = tsm.TSMConfig(stage_sizes=(1, 2), width=8, num_classes=5)
+BIT = bit.BiTConfig(depths=(1, 2), base_width=32, num_concepts=7)
+CASES = {
+    "tsm": (tsm.TSM(TSM), (1, 8, 32, 32, 3), checkpoints.load_tsm),
+    "bit": (bit.BiT(BIT), (1, 32, 32, 3), checkpoints.load_bit),
+}
+
+
+def random_variables(module, shape):
+  shapes = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+  random = np.random.default_rng(0)
+  return jax.tree.map(lambda leaf: random.standard_normal(leaf.shape, np.float32), shapes)
+
+
+@pytest.fixture(params=CASES)
+def saved(request, tmp_path):
+  """A network of each kind: its file, its config, its variables, its loader."""
+  module, shape, load = CASES[request.param]
+  variables = random_variables(module, shape)
+  path = tmp_path / f"{request.param}.npz"
+  checkpoints.save_npz(path, module.config, variables, np.float32)
+  return path, module.config, variables, load
+
+
+def rewrite(path, change) -> None:
+  """Applies `change` to the file's dict of arrays."""
+  arrays = dict(np.load(path))
+  change(arrays)
+  np.savez(path, **arrays)
+
+
+def test_saved_weights_are_read_back_with_their_config(saved):
+  path, config, variables, load = saved
+  found, actual = load(path)
+  assert found == config
+  jax.tree.map(np.testing.assert_array_equal, actual, variables)
+
+
+def test_float16_weights_are_read_as_float32(saved):
+  path, config, variables, load = saved
+  checkpoints.save_npz(path, config, variables)
+  assert all(array.dtype == np.float16 for array in np.load(path).values())
+  _, actual = load(path)
+  jax.tree.map(np.testing.assert_array_equal, actual,
+               jax.tree.map(lambda x: x.astype(np.float16).astype(np.float32), variables))
+
+
+def test_converted_folder_gives_the_same_as_the_file(saved, tmp_path):
+  path, config, variables, load = saved
+  weight_files.write_orbax(tmp_path / "converted", variables)
+  found, actual = load(tmp_path / "converted")
+  assert found == config
+  jax.tree.map(np.testing.assert_array_equal, actual, variables)
+
+
+def test_registered_variant_brings_its_input_size_and_groups(tmp_path):
+  toy = dataclasses.replace(bit.VARIANTS["bit_toy"], num_concepts=3)
+  variables = random_variables(bit.BiT(toy), (1, 64, 64, 3))
+  checkpoints.save_npz(tmp_path / "toy.npz", toy, variables)
+  assert checkpoints.load_bit(tmp_path / "toy.npz")[0] == toy
+  toy = dataclasses.replace(tsm.VARIANTS["tsm_toy"], num_classes=3)
+  variables = random_variables(tsm.TSM(toy), (1, 8, 64, 64, 3))
+  checkpoints.save_npz(tmp_path / "toy.npz", toy, variables)
+  assert checkpoints.load_tsm(tmp_path / "toy.npz")[0] == toy
+
+
+def test_value_too_large_for_float16_is_refused_and_nothing_written(tmp_path):
+  module, shape, _ = CASES["tsm"]
+  variables = random_variables(module, shape)
+  variables["batch_stats"]["bn1"]["var"][0] = 1e6
+  with pytest.raises(ValueError, match="module.base_model.bn1.running_var"):
+    checkpoints.save_npz(tmp_path / "tsm.npz", TSM, variables)
+  assert not list(tmp_path.iterdir())
+
+
+def test_counter_of_batch_norm_is_ignored_and_explained(tmp_path):
+  module, shape, _ = CASES["tsm"]
+  checkpoints.save_npz(tmp_path / "tsm.npz", TSM, random_variables(module, shape))
+  name = "module.base_model.layer1.0.bn1.num_batches_tracked"
+  rewrite(tmp_path / "tsm.npz", lambda arrays: arrays.update({name: np.array(7)}))
+  loaded = checkpoints.read(tmp_path / "tsm.npz", checkpoints.TSM_FORMAT)
+  assert loaded.config == TSM
+  assert list(loaded.ignored) == [name] and "training steps" in loaded.ignored[name]
+
+
+def test_every_missing_and_unexpected_name_and_wrong_shape_is_reported(saved):
+  path, _, _, load = saved
+  names = sorted(np.load(path).files)
+  renamed, lost, reshaped = names[3], names[5], names[8]
+
+  def spoil(arrays):
+    arrays["something.else"] = arrays.pop(renamed)
+    del arrays[lost]
+    arrays[reshaped] = np.zeros((2, *arrays[reshaped].shape), np.float32)
+
+  rewrite(path, spoil)
+  with pytest.raises(UserError) as error:
+    load(path)
+  message = str(error.value)
+  assert f"missing {renamed} " in message and f"missing {lost} " in message
+  assert "unexpected something.else " in message
+  assert f"{reshaped} has shape (2, " in message and "expected (" in message
+  assert message.count("\n  ") == 4
+
+
+def test_shape_is_expected_as_it_is_in_the_file(saved):
+  path, _, _, load = saved
+  name = {"tsm.npz": "module.base_model.layer1.0.conv2.weight",
+          "bit.npz": "resnet/block1/unit01/b/standardized_conv2d/kernel"}[path.name]
+  shape = {"tsm.npz": (8, 8, 3, 3), "bit.npz": (3, 3, 32, 32)}[path.name]
+  rewrite(path, lambda arrays: arrays.update({name: np.zeros((5, 4, 3, 2), np.float32)}))
+  with pytest.raises(UserError) as error:
+    load(path)
+  assert f"{name} has shape (5, 4, 3, 2), expected {shape}" in str(error.value)
+
+
+def test_integers_where_weights_should_be_are_refused(saved):
+  path, _, _, load = saved
+  name = np.load(path).files[0]
+  rewrite(path, lambda arrays: arrays.update({name: arrays[name].astype(np.int32)}))
+  with pytest.raises(UserError, match=f"{name} holds int32"):
+    load(path)
+
+
+def test_weights_of_the_other_network_are_refused(saved):
+  path, _, _, load = saved
+  other = checkpoints.load_bit if load is checkpoints.load_tsm else checkpoints.load_tsm
+  with pytest.raises(UserError, match="does not hold a"):
+    other(path)
+
+
+def test_bit_of_unknown_width_that_32_groups_do_not_divide_is_refused(tmp_path):
+  odd = dataclasses.replace(BIT, base_width=8, num_groups=4)
+  checkpoints.save_npz(tmp_path / "odd.npz", odd, random_variables(bit.BiT(odd), (1, 32, 32, 3)))
+  with pytest.raises(UserError, match="root width 8"):
+    checkpoints.load_bit(tmp_path / "odd.npz")
