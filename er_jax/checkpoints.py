@@ -129,10 +129,12 @@ def load_params(path: str | os.PathLike, like: dict) -> dict:
   with ocp.StandardCheckpointer() as checkpointer:
     try:
       shapes = _shapes_of(checkpointer.metadata(folder).item_metadata)
-    except (FileNotFoundError, ValueError, KeyError, AttributeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, AttributeError):
+      shapes = {}
+    if not shapes:
       steps = sorted(child.name for child in path.iterdir() if (child / STATE).is_dir())
       hint = f" Give one step's folder: {', '.join(steps)}." if steps else ""
-      raise UserError(f"{path} is not a checkpoint.{hint}") from error
+      raise UserError(f"{path} is not a checkpoint.{hint}")
     if of_run:
       shapes = {name.removeprefix("params/"): shape for name, shape in shapes.items() if name.startswith("params/")}
     _check_same(shapes, like, path)

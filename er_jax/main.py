@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from er_jax import evaluate, methods, report, train
+from er_jax import evaluate, methods, pictures, report, train
 from er_jax.experiment import Experiment
 from input_pipeline import datasets, errors, files, loaders, prepared
 from input_pipeline.errors import UserError
@@ -88,9 +88,9 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
     if experiment.is_main:
       names = np.array([action.name for action in dataset.classes])
       for split, prediction in predictions.items():
-        report.write_pictures(folder, split, prediction, names[prediction.class_ids])
+        pictures.write_pictures(folder, split, prediction, names[prediction.class_ids])
       shown = predictions[f"test{config.data.split_index}"]
-      report.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
+      pictures.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
       report.print_results(results)
       _say(f"Results, predictions and pictures are in {folder}")
     return results

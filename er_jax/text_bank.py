@@ -122,7 +122,12 @@ def merge(parts: Sequence[Texts]) -> Texts:
   """Several groups of texts as one, so that an encoder runs once: their sequences in order, all padded to the longest.
 
   Rows stay different across groups, so that no two texts share dropout.
+
+  Raises:
+    ValueError: if some groups have the frozen layers' output and others lack it.
   """
+  if len({part.hidden is None for part in parts}) > 1:
+    raise ValueError("Either all groups of texts have the frozen layers' output, or none.")
   sizes = [len(part.tokens) for part in parts]
   first_slot = np.cumsum([0, *sizes[:-1]])
   first_sequence = np.cumsum([0, *(len(part.ragged.lengths) for part in parts[:-1])])

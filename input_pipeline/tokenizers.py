@@ -33,8 +33,8 @@ class Tokenizer(Protocol):
 class WordPiece:
   """BERT's tokenizer, the same ids as transformers' `BertTokenizer` from the same folder.
 
-  A text becomes [CLS] text [SEP], a pair [CLS] name [SEP] description [SEP]; what is too long is cut, of a pair the
-  longer part first, so that the special tokens stay.
+  A text becomes [CLS] text [SEP], a pair [CLS] name [SEP] description [SEP]. What is too long is cut, of a
+  pair the longer part first; the special tokens stay.
 
   Args:
     folder: has vocab.txt, one piece a line; and perhaps tokenizer_config.json, of which `do_lower_case` (True
@@ -62,7 +62,7 @@ class WordPiece:
   def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
     """See `Tokenizer`. Raises: UserError if `max_tokens` leaves no room beside the special tokens."""
     if max_tokens < 4:
-      raise UserError(f"max_tokens is {max_tokens}; BERT needs 4 or more: [CLS] and up to two [SEP] count too.")
+      raise UserError(f"max_tokens is {max_tokens}; BERT needs 4 or more, with [CLS] and up to two [SEP].")
     self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
     parts = [text if isinstance(text, tuple) else (text,) for text in texts]
     return [np.asarray(self._tokenizer.encode(*part).ids, np.int32) for part in parts]
@@ -72,7 +72,7 @@ class Words:
   """Word-level ids: a word's id is its place in the list.
 
   Texts are split at white space and compared as they are written; words that are not in the list are dropped
-  before the cut to `max_tokens`, so a text of unknown words alone gives no ids. A pair is joined by one space.
+  before the cut to `max_tokens`, so a text of unknown words gives no ids. A pair is joined by one space.
 
   Raises:
     UserError: the list is empty or holds a word twice.

@@ -3,16 +3,18 @@
     python scripts/benchmark.py                                          # everything, BERT-base and ResNet-50
     python scripts/benchmark.py --parts=train_step,tsm --repeats=5 --size=tiny
 
-Parts: train_step, class_encoding, evaluation (ER-ZSAR, gate fusion, with random weights and invented texts), tsm, bit
+Parts: train_step, class_encoding, evaluation (ER-ZSAR, gate fusion, random weights, invented texts), tsm, bit
 (8-frame clips of random pixels). One process computes each thing once on both sides to warm up, then in turn
-`--repeats` times; the table has the medians. Both sides have the same weights and inputs, and the largest difference
-of what they compute is shown, as a part of the largest number in it: losses of two steps with dropout off (the timed
-steps have dropout), class embeddings, logits, TSM features and BiT logits.
+`--repeats` times; the table has the medians. Both sides have the same weights and inputs, and the largest
+difference of what they compute is shown, as a part of the largest number in it: losses of two steps with
+dropout off (the timed steps have dropout), class embeddings, logits, TSM features and BiT logits. One beyond
+1e-3 ends the program with status 1.
 
-PyTorch's side does what the published code does: it pads texts to the longest of their group and runs all of BERT on
-them every time. Ours starts from the frozen layers' output, which is computed once per distinct text; that time has
-a line of its own. Our steps include the work on the host that makes a step's input of a loader's batch, PyTorch's get
-tensors that are ready. PyTorch is optional: without it the table has our times alone.
+PyTorch's side does what the published code does: it pads texts to the longest of their group and runs all of
+BERT on them every time. Ours starts from the frozen layers' output, which is computed once per distinct text;
+that time has a line of its own, and the lines "from tokens" show what we need without it. Our times include
+the work on the host that makes a step's input of a loader's batch; PyTorch gets tensors that are ready.
+PyTorch is optional: without it the table has our times alone.
 """
 
 import functools
@@ -24,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without being installed
 
@@ -32,30 +34,23 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from configs import ervse
-from er_jax import methods, optimizer
-from er_jax.batches import BatchBuilder
-from er_jax.experiment import Experiment
-from er_jax.models.bert import load_bert
-from er_jax.steps import Banks, Steps, TrainState, device_banks
-from flax.traverse_util import flatten_dict
 from input_pipeline import errors
 from input_pipeline.backbones import bit, checkpoints, tsm
-from input_pipeline.concepts import concept_text
-from input_pipeline.descriptions import class_text
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import Batch, eval_batches, examples, train_batches
-from ml_collections import ConfigDict
-from scripts.benchmark_data import SIZES, MadeUpDataset, Size, random_frames, random_variables, write_bert_folder
+from input_pipeline.loaders import eval_batches, train_batches
+from scripts.benchmark_data import SIZES, Size, random_frames, random_variables
+from scripts.benchmark_recognition import Recognition
+
+if TYPE_CHECKING:
+  from scripts.torch_peer import Peer   # needs PyTorch, which may be absent
 
 COMPARED_STEPS = 2
 MAX_DIFFERENCE = 1e-3      # beyond it the two sides do not compute the same
-DROPOUTS = ("text_backbone", "text_encoder", "video_encoder", "fusion_mlp")
 INSTALL = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
 
 
 class Row(NamedTuple):
-  """A line of the table: median seconds of ours and of PyTorch's, the largest difference, and things a second."""
+  """A line of the table: median seconds of both sides, their largest difference, how many clips that was."""
   part: str
   what: str
   ours: float
@@ -70,125 +65,6 @@ class Timed(NamedTuple):
   seconds: float
 
 
-def config_of(size: Size, bert_folder: Path, dropout: bool) -> ConfigDict:
-  """configs/ervse.py at the published values, with the sizes of `size` and a constant learning rate."""
-  config = ervse.get_config("kinetics_zsar")
-  config.batch_size = config.eval_batch_size = size.batch_size
-  config.model.embed_dim = size.embed_dim
-  config.model.text_backbone.update({"name_or_path": str(bert_folder), "trainable_from": size.trainable_from})
-  config.optimizer.update({"schedule": "constant", "warmup_steps": 0})
-  if not dropout:
-    for module in DROPOUTS:
-      config.model[module].dropout_rate = 0.0
-  return config
-
-
-class Recognition:
-  """Our ER-ZSAR on the made-up dataset. Every call starts from the same parameters, `params`."""
-
-  def __init__(self, size: Size, folder: Path):
-    self.size = size
-    write_bert_folder(folder, size)
-    self.configs = {dropout: config_of(size, folder, dropout) for dropout in (True, False)}
-    self.dataset = MadeUpDataset(folder, size)
-    experiment = Experiment(self.configs[False], folder, self.dataset)
-    self.method, self.parallel = experiment.method, experiment.parallel
-    self.params = experiment.first_params()
-    self.videos = examples(self.dataset, "train", self.dataset.splits.seen)
-    self.builder = BatchBuilder(self.dataset, self.configs[False], self.method, [self.videos],
-                                self.parallel.num_devices)
-    self.class_set = self.builder.class_set(self.dataset.splits.seen)
-    started = time.perf_counter()
-    self.banks = device_banks(self.builder, self.parallel, self.method, self.params, experiment.cache_bytes)
-    jax.block_until_ready(self.banks)
-    self.frozen_seconds = time.perf_counter() - started
-    self.tokens_only = self.parallel.replicate(Banks(self.builder.texts, self.builder.sequences))
-    self.classes, self.placed = self.parallel.shard(self.class_set), self.parallel.replicate(self.params)
-    self.steps = Steps(self.parallel, self.method, self.builder, self.class_set)
-
-  def train_step(self, dropout: bool) -> Callable[[Batch], dict[str, float]]:
-    """A function that does the next update and returns its losses."""
-    config = self.configs[dropout]
-    method = methods.build(config, None)
-    names = flatten_dict(self.params, sep="/")
-    trainable = names.keys() - method.frozen
-    updates = optimizer.build(config.optimizer, optimizer.schedule(config.optimizer, config.batch_size), trainable)
-    opt_state = jax.tree.map(np.asarray, updates.init({name: names[name] for name in sorted(trainable)}))
-    steps = Steps(self.parallel, method, self.builder, self.class_set, updates, trainable, config.seed)
-    state = self.parallel.replicate(TrainState(np.zeros((), np.int32), self.params, opt_state))
-
-    def step(batch: Batch) -> dict[str, float]:
-      nonlocal state
-      placed = self.parallel.shard(self.builder.batch(batch, self.videos, step=0))
-      state, parts = steps.train(state, placed, self.classes, self.banks)
-      return {name: float(value) for name, value in self.parallel.fetch(parts).items()}
-
-    return step
-
-  def encode_classes(self, banks: Banks) -> np.ndarray:
-    """(C, D)."""
-    embeddings = self.parallel.fetch(self.steps.encode_classes(self.placed, self.classes, banks))
-    return embeddings[:self.size.num_classes]
-
-  def score(self, embeddings: jax.Array, banks: Banks) -> np.ndarray:
-    """(videos, C) scores against class embeddings on the devices, as `er_jax.evaluate.Evaluator` computes them."""
-    scored = []
-    for batch in eval_batches(self.videos, self.size.batch_size):
-      placed = self.parallel.shard(self.builder.batch(batch, self.videos, step=0))
-      scored.append((self.steps.score(self.placed, placed, embeddings, banks), batch.mask))
-    return np.concatenate([self.parallel.fetch(logits)[:len(mask)][mask] for logits, mask in scored])[
-        :, :self.size.num_classes]
-
-
-class Peer:
-  """The same in PyTorch, with inputs made of the same dataset beforehand."""
-
-  def __init__(self, ours: Recognition):
-    import torch
-    from scripts import torch_peer
-
-    self._torch, self._lib, self._ours = torch, torch_peer, ours
-    config = ours.configs[True]
-    sizes = load_bert(config.model.text_backbone.name_or_path)[0]
-    self.model = torch_peer.Recognition(ours.params, sizes, config)
-    texts = [class_text(action, config.data.class_text) for action in ours.dataset.classes]
-    self.classes = self._pad(texts)
-
-  def train_step(self, dropout: bool) -> Callable[[Any], dict[str, float]]:
-    """See `Recognition.train_step`; the parameters of the peer change."""
-    self.model.train(dropout)
-    return functools.partial(self.model.train_step, optimizer=self.model.adam())
-
-  def encode_classes(self) -> np.ndarray:
-    """(C, D)."""
-    with self._torch.no_grad():
-      return self.model.eval().encode_texts(self.classes).numpy()
-
-  def score(self, embeddings: np.ndarray, batches: Sequence[Any]) -> np.ndarray:
-    """(videos, C)."""
-    embeddings = self._torch.tensor(embeddings)
-    with self._torch.no_grad():
-      return np.concatenate([self.model.eval().logits(batch.features, batch.objects, embeddings).numpy()
-                             for batch in batches])
-
-  def batch(self, batch: Batch) -> Any:
-    """A `torch_peer.Batch` of the loader's."""
-    rows, config = batch.mask, self._ours.configs[True]
-    names = [[concept_text(self._ours.dataset.concepts[concept], True) for concept in row]
-             for row in batch.concept_ids[rows]]
-    objects = [" ".join(row[:config.model.topk_concepts]) for row in names]
-    rehearsed = [row[:config.loss.rehearsal_topk] for row in names]
-    distinct = list(dict.fromkeys(name for row in rehearsed for name in row))
-    own = self._torch.tensor([[name in row for name in distinct] for row in rehearsed])
-    return self._lib.Batch(
-        self._torch.tensor(batch.features[rows]), self._torch.tensor(batch.targets[rows]).long(), self.classes,
-        self._pad(objects), self._pad(distinct), own)
-
-  def _pad(self, texts: Sequence[str]) -> Any:
-    ours = self._ours
-    return self._lib.pad(ours.method.tokenizer.encode(texts, ours.configs[True].data.max_tokens))
-
-
 def frozen_layers(ours: Recognition) -> Row:
   """What is computed once, compilation included."""
   banks = ours.builder.texts, ours.builder.sequences
@@ -196,24 +72,26 @@ def frozen_layers(ours: Recognition) -> Row:
   return Row("once", f"frozen layers, {texts:,} texts, {tokens:,} tokens", ours.frozen_seconds)
 
 
-def train_step(ours: Recognition, peer: Peer | None, repeats: int) -> list[Row]:
+def train_step(ours: Recognition, peer: "Peer | None", repeats: int) -> list[Row]:
   """One step: forward, backward, clip, Adam."""
   config = ours.configs[True]
-  batches = list(train_batches(ours.videos, config.batch_size, config.seed, num_steps=max(repeats + 1, COMPARED_STEPS)))
+  num_steps = max(repeats + 1, COMPARED_STEPS)
+  batches = list(train_batches(ours.videos, config.batch_size, config.seed, num_steps=num_steps))
   calls, difference = [_each(ours.train_step(dropout=True), batches)], None
   if peer:
     prepared = [peer.batch(batch) for batch in batches]
-    compared = zip(*([step(batch) for batch in inputs[:COMPARED_STEPS]] for step, inputs in (
-        (ours.train_step(dropout=False), batches), (peer.train_step(dropout=False), prepared))))
-    difference = max(largest_difference(np.array(mine[name]), np.array(value))
-                     for mine, theirs in compared for name, value in theirs.items())
+    say("train_step: losses without dropout")
+    mine, theirs = (list(map(side.train_step(dropout=False), inputs[:COMPARED_STEPS]))
+                    for side, inputs in ((ours, batches), (peer, prepared)))
+    difference = max(largest_difference(np.array(own[name]), np.array(losses[name]))
+                     for own, losses in zip(mine, theirs) for name in losses)
     calls.append(_each(peer.train_step(dropout=True), prepared))
   times = measure("train_step", calls, repeats)
   what = f"a step, {config.batch_size} videos, {ours.size.num_classes} classes"
   return [Row("train_step", what, *(timed.seconds for timed in times), difference=difference)]
 
 
-def class_encoding(ours: Recognition, peer: Peer | None, repeats: int) -> list[Row]:
+def class_encoding(ours: Recognition, peer: "Peer | None", repeats: int) -> list[Row]:
   """Class texts to embeddings, from the text bank and from token ids."""
   calls = [functools.partial(ours.encode_classes, banks) for banks in (ours.banks, ours.tokens_only)]
   calls += [peer.encode_classes] if peer else []
@@ -221,7 +99,7 @@ def class_encoding(ours: Recognition, peer: Peer | None, repeats: int) -> list[R
   return _with_and_without_bank("class_encoding", f"{ours.size.num_classes} texts", times)
 
 
-def evaluation(ours: Recognition, peer: Peer | None, repeats: int) -> list[Row]:
+def evaluation(ours: Recognition, peer: "Peer | None", repeats: int) -> list[Row]:
   """Scores of videos, objects included, from the text bank and from token ids."""
   embeddings = ours.steps.encode_classes(ours.placed, ours.classes, ours.banks)
   calls = [functools.partial(ours.score, embeddings, banks) for banks in (ours.banks, ours.tokens_only)]
@@ -240,31 +118,20 @@ def backbone(part: str, size: Size, with_peer: bool, repeats: int) -> list[Row]:
   pictures = frames if part == "tsm" else frames.reshape(-1, *frames.shape[2:])
   variables = random_variables(network, jax.ShapeDtypeStruct(pictures.shape, np.float32))
 
-  def by_clip(outputs):
-    return outputs[0].mean(axis=1) if part == "tsm" else outputs.reshape(*frames.shape[:2], -1).mean(axis=1)
+  @jax.jit
+  def run(variables: dict, pictures: jax.Array) -> jax.Array:
+    outputs = network.apply(variables, lib.normalize(pictures))
+    return (outputs[0] if part == "tsm" else outputs.reshape(*frames.shape[:2], -1)).mean(axis=1)
 
-  run = jax.jit(lambda variables, pictures: by_clip(network.apply(variables, lib.normalize(pictures))))
-  placed = jax.device_put(variables)
-  calls = [lambda: np.asarray(run(placed, pictures))]
+  placed, placed_pictures = jax.device_put((variables, pictures))
+  calls = [lambda: np.asarray(run(placed, placed_pictures))]
   if with_peer:
-    import torch
     from scripts import torch_backbones
 
-    peer, load = {"tsm": (torch_backbones.TSM, torch_backbones.load_tsm),
-                  "bit": (torch_backbones.BiT, torch_backbones.load_bit)}[part]
-    peer = peer(config).eval()
     with tempfile.TemporaryDirectory() as folder:
       path = Path(folder) / "weights.npz"
       checkpoints.save_npz(path, config, variables, np.float32)
-      load(peer, np.load(path))
-    scale, shift = ((torch.tensor(np.array(lib.normalize(np.full(3, value, np.uint8)))) for value in (1, 0)))
-    inputs = torch.tensor(np.array(pictures))
-
-    def run_peer() -> np.ndarray:
-      with torch.no_grad():
-        return by_clip(peer(inputs * (scale - shift) + shift)).numpy()
-
-    calls.append(run_peer)
+      calls.append(torch_backbones.clip_outputs(config, np.load(path), frames))
   times = measure(part, calls, repeats)
   difference = largest_difference(times[0].output, times[1].output) if with_peer else None
   what = f"{size.num_clips} clips of {frames.shape[1]} x {config.crop} x {config.crop}"
@@ -285,11 +152,17 @@ def benchmark(parts: Sequence[str], size: Size, repeats: int) -> list[Row]:
           say("frozen layers: every text once")
           ours = Recognition(size, Path(folder))
           rows.append(frozen_layers(ours))
-        rows += function(ours, Peer(ours) if with_peer else None, repeats)
+        rows += function(ours, _peer(ours) if with_peer else None, repeats)
   for part in ("tsm", "bit"):
     if part in parts:
       rows += backbone(part, size, with_peer, repeats)
   return rows
+
+
+def _peer(ours: Recognition) -> "Peer":
+  from scripts import torch_peer
+
+  return torch_peer.Peer(ours.dataset, ours.configs[True], ours.params, ours.method.tokenizer)
 
 
 def has_torch() -> bool:
@@ -341,9 +214,14 @@ def _each(function: Callable[[Any], Any], inputs: Sequence[Any]) -> Callable[[],
 
 
 def _with_and_without_bank(part: str, what: str, times: Sequence[Timed]) -> list[Row]:
-  rows, *peer = [*zip((f"{what}, text bank", f"{what}, from tokens"), times[:2])], *times[2:]
-  return [Row(part, name, timed.seconds, *(
-      (peer[0].seconds, largest_difference(timed.output, peer[0].output)) if peer else ())) for name, timed in rows]
+  """Rows of our two ways, beside PyTorch's one if it was measured."""
+  rows = []
+  for way, timed in zip(("text bank", "from tokens"), times):
+    row = Row(part, f"{what}, {way}", timed.seconds)
+    if len(times) > 2:
+      row = row._replace(peer=times[2].seconds, difference=largest_difference(timed.output, times[2].output))
+    rows.append(row)
+  return rows
 
 
 def define_flags() -> None:
@@ -365,14 +243,15 @@ def main(_: list[str]) -> None:
   if size not in SIZES:
     raise errors.unknown("--size", size, SIZES)
   rows = benchmark(parts, SIZES[size], flags.FLAGS.repeats)
-  print(f"JAX {jax.__version__} on {jax.device_count()} {jax.default_backend()}, {peer_description()}; float32; "
-        f"medians of {flags.FLAGS.repeats}; size {size}")
+  print(f"JAX {jax.__version__} on {jax.device_count()} {jax.default_backend()}, {peer_description()}; "
+        f"float32; medians of {flags.FLAGS.repeats}; size {size}")
   print(table(rows))
   if not has_torch():
     print(f"PyTorch is not installed, so there is nothing to compare with. To have it:\n  {INSTALL}")
-  worst = max((row.difference or 0 for row in rows))
-  if worst > MAX_DIFFERENCE:
-    print(f"error: the two sides differ by {worst:.1e}, so they do not compute the same.", file=sys.stderr)
+  wrong = [row.part for row in rows if row.peer is not None and not row.difference <= MAX_DIFFERENCE]
+  if wrong:
+    print(f"error: the two sides do not compute the same: {', '.join(dict.fromkeys(wrong))} differ by more "
+          f"than {MAX_DIFFERENCE:.0e}.", file=sys.stderr)
     sys.exit(1)
 
 

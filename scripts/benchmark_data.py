@@ -77,9 +77,10 @@ SIZES = {
     "tiny": Size(
         num_classes=6, class_lengths=Lengths(9, 16), num_concepts=30, concept_lengths=Lengths(7, 12),
         num_videos=20, batch_size=8, feature_dim=24, embed_dim=12,
-        bert=_bert(200, width=16, layers=3, heads=2), trainable_from="encoder.layer.2",
+        bert=_bert(200, width=16, layers=2, heads=2), trainable_from="encoder.layer.1",
         tsm=dataclasses.replace(tsm.VARIANTS["tsm_toy"], stage_sizes=(1, 1), crop=32, num_classes=5),
-        bit=dataclasses.replace(bit.VARIANTS["bit_toy"], depths=(1, 1), crop=32, num_concepts=30), num_clips=2),
+        bit=dataclasses.replace(bit.VARIANTS["bit_toy"], depths=(1, 1), crop=32, num_concepts=30),
+        num_clips=2),
 }
 
 
@@ -91,14 +92,15 @@ def write_bert_folder(folder: Path, size: Size) -> None:
 
 
 class MadeUpDataset:
-  """Stands in for `prepared.Dataset`: classes and concepts with invented texts, videos with random features."""
+  """Stands in for `prepared.Dataset`: classes and concepts of invented words, videos of random features."""
 
   def __init__(self, path: Path, size: Size):
     """`path` is only what error messages would name."""
     random = np.random.default_rng(0)
     self.path, self.name, self.source_root = path, "made_up", path
     self.feature_dim, self.class_vectors = size.feature_dim, None
-    self.classes = [ActionClass(*words) for words in _texts(random, size, size.num_classes, size.class_lengths)]
+    self.classes = [ActionClass(*words) for words in _texts(
+        random, size, size.num_classes, size.class_lengths)]
     self.concepts = [Concept(f"n{i:08d}", *words) for i, words in enumerate(
         _texts(random, size, size.num_concepts, size.concept_lengths))]
     everything = tuple(range(size.num_classes))
@@ -118,7 +120,7 @@ class MadeUpDataset:
 
 
 def random_variables(network: nn.Module, inputs: jax.ShapeDtypeStruct) -> dict:
-  """float32 variables of a backbone, batch norm's statistics included, that keep activations at a usable scale."""
+  """float32 variables of a backbone, batch norm's statistics included, that keep activations in range."""
   random = np.random.default_rng(0)
 
   def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -147,7 +149,7 @@ def _words(size: Size) -> list[str]:
 
 
 def _texts(random: np.random.Generator, size: Size, count: int, lengths: Lengths) -> list[tuple[str, str]]:
-  """`count` (name, description) that `name: description` makes texts of these lengths of, one of them the longest."""
+  """`count` pairs of name and description; `name: description` has these lengths, one of them the longest."""
   words = np.array(_words(size))
   tokens = np.clip(random.gamma(6, lengths.mean / 6, count).round(), 6, lengths.longest).astype(int)
   tokens[count // 2] = lengths.longest

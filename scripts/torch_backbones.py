@@ -4,18 +4,18 @@
     load_tsm(network, arrays)                     # arrays by published name, as in an .npz file
     features, logits = network.eval()(frames)     # (N, T, H, W, 3) normalised -> (N, T, F), (N, num_classes)
 
-Networks of torch.nn layers alone. Shapes: N clips or pictures, T frames (segments), H x W pixels; channels come last
-in what is put in, and are moved to PyTorch's place inside.
+Networks of torch.nn layers alone. Shapes: N clips or pictures, T frames (segments), H x W pixels; channels
+come last in what is put in, and are moved to PyTorch's place inside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from input_pipeline.backbones.bit import BiTConfig
-from input_pipeline.backbones.tsm import TSMConfig
+from input_pipeline.backbones.tsm import MEAN, STD, TSMConfig
 
 
 class Shifted(nn.Module):
@@ -94,7 +94,7 @@ class StandardizedConv(nn.Conv2d):
 
 
 class PreActivated(nn.Module):
-  """Group norm, ReLU, convolution; and for a unit's first, where the shortcut needs one, a projection of the same."""
+  """Group norm, ReLU, convolution; and, where a unit's shortcut needs one, a projection of the same."""
 
   def __init__(self, inputs: int, outputs: int, size: int, stride: int, groups: int,
                projected: tuple[int, int] | None = None):
@@ -128,7 +128,7 @@ class Unit(nn.Module):
 
 
 class BiT(nn.Module):
-  """Images (N, H, W, 3), normalised, to logits (N, num_concepts); parts are named as in the published file."""
+  """Images (N, H, W, 3), normalised, to logits (N, num_concepts); parts have the published names."""
 
   def __init__(self, config: BiTConfig):
     super().__init__()
@@ -158,10 +158,42 @@ class BiT(nn.Module):
     return self.head(pooled)[:, :, 0, 0]
 
 
+def clip_outputs(config: TSMConfig | BiTConfig, arrays: Mapping[str, np.ndarray],
+                 frames: np.ndarray) -> Callable[[], np.ndarray]:
+  """A function that computes TSM's features (N, F) or BiT's logits (N, num_concepts) of clips.
+
+  Both are the mean over the frames.
+
+  Args:
+    config: which of the two it is.
+    arrays: its weights by published name.
+    frames: (N, T, H, W, 3) uint8.
+  """
+  clips = torch.tensor(np.array(frames))
+  if isinstance(config, TSMConfig):
+    network, mean, std = TSM(config), torch.tensor(MEAN), torch.tensor(STD)
+    load_tsm(network, arrays)
+  else:
+    network, mean, std = BiT(config), torch.tensor(0.5), torch.tensor(0.5)
+    load_bit(network, arrays)
+  network.eval()
+
+  @torch.no_grad()
+  def run() -> np.ndarray:
+    pixels = (clips / 255 - mean) / std
+    if isinstance(config, TSMConfig):
+      return network(pixels)[0].mean(dim=1).numpy()
+    return network(pixels.flatten(0, 1)).unflatten(0, clips.shape[:2]).mean(dim=1).numpy()
+
+  return run
+
+
 def load_tsm(network: TSM, arrays: Mapping[str, np.ndarray]) -> None:
-  """Copies published arrays ("module.base_model....") into the network; counts of training steps may be absent."""
-  own = {name: value for name, value in network.state_dict().items() if name.endswith(".num_batches_tracked")}
-  network.load_state_dict({**own, **{name.removeprefix("module."): _tensor(array) for name, array in arrays.items()}})
+  """Copies published arrays ("module.base_model....") into it; counts of training steps may be absent."""
+  counts = ".num_batches_tracked"
+  state = {name: value for name, value in network.state_dict().items() if name.endswith(counts)}
+  state |= {name.removeprefix("module."): _tensor(array) for name, array in arrays.items()}
+  network.load_state_dict(state)
 
 
 def load_bit(network: BiT, arrays: Mapping[str, np.ndarray]) -> None:
@@ -170,7 +202,8 @@ def load_bit(network: BiT, arrays: Mapping[str, np.ndarray]) -> None:
   state = {}
   for name, array in arrays.items():
     *path, leaf = name.split("/")[1:]
-    state[".".join([*path, leaves[leaf]])] = _tensor(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array)
+    array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+    state[".".join([*path, leaves[leaf]])] = _tensor(array)
   network.load_state_dict(state)
 
 

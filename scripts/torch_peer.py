@@ -1,14 +1,16 @@
 """ER-ZSAR in plain eager PyTorch: what the benchmark compares our recognition with.
 
-    peer = Recognition(params, bert_config, config)          # our parameters (copied) and config
-    losses = peer.train_step(batch, peer.adam())             # {"loss": ..., "class_loss": ..., "rehearsal_loss": ...}
-    logits = peer.logits(features, objects, peer.encode_texts(classes))
+    peer = Peer(dataset, config, params, tokenizer)          # our parameters, copied
+    batch = peer.batch(batch)                                # of the loader's
+    peer.train_step(dropout=True)(batch)                     # {"loss": ..., "class_loss": ..., ...}
+    peer.score(peer.encode_classes(), [batch])               # (videos, C) logits
 
-It computes as the published code does: texts are padded to the longest of their group, and every step sends all of
-them through all of BERT, whose frozen layers merely get no gradient. Nothing is compiled or cached.
+It computes as the published code does: texts are padded to the longest of their group, and every step sends
+all of them through all of BERT, whose frozen layers merely get no gradient. Nothing is compiled or cached.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,11 @@ from torch.nn import functional
 from transformers import BertConfig, BertModel
 
 from er_jax.models import bert
+from input_pipeline import loaders
+from input_pipeline.concepts import concept_text
+from input_pipeline.descriptions import class_text
+from input_pipeline.prepared import Dataset
+from input_pipeline.tokenizers import Tokenizer
 
 
 class Texts(NamedTuple):
@@ -29,8 +36,8 @@ class Texts(NamedTuple):
 
 
 class Batch(NamedTuple):
-  """What a training step sees: features (B, F), targets (B,), the three groups of texts, and which of the K rehearsal
-  texts are a video's own (B, K)."""
+  """What a training step sees: features (B, F), targets (B,), three groups of texts, and which of the K
+  rehearsal texts are a video's own (B, K) bool."""
   features: Tensor
   targets: Tensor
   classes: Texts
@@ -44,6 +51,50 @@ def pad(token_ids: Sequence[np.ndarray]) -> Texts:
   rows = [torch.tensor(ids, dtype=torch.int64) for ids in token_ids]
   return Texts(nn.utils.rnn.pad_sequence(rows, batch_first=True),
                nn.utils.rnn.pad_sequence([torch.ones(len(row)) for row in rows], batch_first=True))
+
+
+class Peer:
+  """The recognition of one dataset, with the functions that the benchmark calls on both sides."""
+
+  def __init__(self, dataset: Dataset, config: ConfigDict, params: Mapping, tokenizer: Tokenizer):
+    """Args: params: of `er_jax.models.ervse.ERVSE`; they are copied and stay as they are."""
+    self._dataset, self._config, self._tokenizer = dataset, config, tokenizer
+    self.model = Recognition(params, bert.load_bert(config.model.text_backbone.name_or_path)[0], config)
+    self.classes = self._pad([class_text(action, config.data.class_text) for action in dataset.classes])
+
+  def train_step(self, dropout: bool) -> Callable[[Batch], dict[str, float]]:
+    """A function that does the next update and returns its losses. It changes the peer's parameters."""
+    self.model.train(dropout)
+    return functools.partial(self.model.train_step, optimizer=self.model.adam())
+
+  @torch.no_grad()
+  def encode_classes(self) -> np.ndarray:
+    """(C, D)."""
+    return self.model.eval().encode_texts(self.classes).numpy()
+
+  @torch.no_grad()
+  def score(self, embeddings: np.ndarray, batches: Sequence[Batch]) -> np.ndarray:
+    """(videos, C)."""
+    model, classes = self.model.eval(), torch.tensor(embeddings)
+    return np.concatenate([model.logits(batch.features, batch.objects, classes).numpy() for batch in batches])
+
+  def batch(self, batch: loaders.Batch) -> Batch:
+    """The real videos of the loader's batch, with the texts of their objects."""
+    config, real = self._config, batch.mask
+    names = [[concept_text(self._dataset.concepts[concept], True) for concept in row if concept >= 0]
+             for row in batch.concept_ids[real]]
+    rehearsed = [row[:config.loss.rehearsal_topk] for row in names]
+    distinct = list(dict.fromkeys(name for row in rehearsed for name in row))
+    return Batch(
+        features=torch.tensor(batch.features[real]),
+        targets=torch.tensor(batch.targets[real], dtype=torch.int64),
+        classes=self.classes,
+        objects=self._pad([" ".join(row[:config.model.topk_concepts]) for row in names]),
+        concepts=self._pad(distinct),
+        own=torch.tensor([[name in row for name in distinct] for row in rehearsed]))
+
+  def _pad(self, texts: Sequence[str]) -> Texts:
+    return pad(self._tokenizer.encode(texts, self._config.data.max_tokens))
 
 
 class Recognition(nn.Module):
@@ -68,10 +119,10 @@ class Recognition(nn.Module):
     self.text_encoder = _linear(flat, "text_encoder/dense")
     self.video_encoder = nn.Sequential(
         nn.Dropout(config.model.video_encoder.dropout_rate), _linear(flat, "video_encoder/dense"))
+    rate = config.model.fusion_mlp.dropout_rate
     self.fusion = nn.ModuleList(
-        nn.Sequential(_linear(flat, f"fusion/{gate}/hidden"), nn.ReLU(),
-                      nn.Dropout(config.model.fusion_mlp.dropout_rate), _linear(flat, f"fusion/{gate}/output"),
-                      nn.Sigmoid())
+        nn.Sequential(_linear(flat, f"fusion/{gate}/hidden"), nn.ReLU(), nn.Dropout(rate),
+                      _linear(flat, f"fusion/{gate}/output"), nn.Sigmoid())
         for gate in ("action_gate", "object_gate"))
 
   def adam(self) -> torch.optim.Adam:
@@ -94,7 +145,8 @@ class Recognition(nn.Module):
     object_ = self.encode_texts(objects)
     both = torch.cat([action, object_], dim=1)
     action_gate, object_gate = (gate(both) for gate in self.fusion)
-    return functional.normalize(action_gate * action, dim=-1), functional.normalize(object_gate * object_, dim=-1)
+    return (functional.normalize(action_gate * action, dim=-1),
+            functional.normalize(object_gate * object_, dim=-1))
 
   def logits(self, features: Tensor, objects: Texts, classes: Tensor) -> Tensor:
     """(B, C) scores against class embeddings (C, D)."""
@@ -117,7 +169,8 @@ class Recognition(nn.Module):
     losses = self.losses(batch)
     optimizer.zero_grad()
     losses["loss"].backward()
-    nn.utils.clip_grad_norm_([p for p in self.parameters() if p.requires_grad], self.config.optimizer.clip_norm)
+    trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+    nn.utils.clip_grad_norm_(trained, self.config.optimizer.clip_norm)
     optimizer.step()
     return {name: value.item() for name, value in losses.items()}
 

@@ -46,8 +46,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 class Bert(nn.Module):
   """The encoder. Parameters are float32; activations and what is returned have `dtype`.
 
-  With a dropout rate above 0 and `deterministic` False it needs a "dropout" key. One rate serves in BERT's three
-  places: after the embeddings, on attention weights, and after each dense layer that leads back to width H.
+  With a dropout rate above 0 and `deterministic` False it needs a "dropout" key. One rate serves in BERT's
+  three places: after the embeddings, on attention weights, and after each dense layer that leads back to H.
   """
 
   config: BertConfig
@@ -124,7 +124,7 @@ class Attention(nn.Module):
     width, heads = self.config.hidden_size, self.config.num_attention_heads
     dense = functools.partial(nn.Dense, width, dtype=self.dtype, kernel_init=_normal)
 
-    def by_head(flat: Array) -> Array:   # (N, H) to (S, A, L, H / A): matrix products are fastest in this order
+    def by_head(flat: Array) -> Array:   # (N, H) to (S, A, L, H / A), fastest for matrix products
       return pad(flat.reshape(-1, heads, width // heads), ragged).transpose(0, 2, 1, 3)
 
     query = by_head(dense(name="query")(hidden) / np.sqrt(width // heads).astype(self.dtype))

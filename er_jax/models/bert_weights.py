@@ -3,8 +3,8 @@
     config, params, folder = load_bert("bert-base-uncased")
     frozen = frozen_names(config, "encoder.layer.10")    # {("embeddings", "word", "embedding"), ...}
 
-Paths in our tree are tuples, as in flax.traverse_util. Dense kernels are (in, out), the transpose of the published
-arrays.
+Paths in our tree are tuples, as in flax.traverse_util. Dense kernels are (in, out), the transpose of the
+published arrays.
 """
 
 import dataclasses
@@ -73,9 +73,9 @@ def frozen_names(config: BertConfig, trainable_from: str | None) -> frozenset[tu
 
   Args:
     config: the network.
-    trainable_from: Hugging Face's name of a parameter or a group, such as "encoder.layer.10": what comes before
-      it in BERT's order is frozen. "embeddings" freezes nothing; None, "" and a name that no parameter has freeze
-      all. A part of a name ("layer.10") is found too, if no name starts with it.
+    trainable_from: Hugging Face's name of a parameter or a group, such as "encoder.layer.10": what comes
+      before it in BERT's order is frozen. "embeddings" freezes nothing; None, "" and a name that no parameter
+      has freeze all. A part of a name ("layer.10") is found too, if no name starts with it.
   """
   names = hf_names(config)
   wanted = (trainable_from or "").rstrip(".")
@@ -88,7 +88,7 @@ def frozen_names(config: BertConfig, trainable_from: str | None) -> frozenset[tu
 
 
 def num_frozen_layers(config: BertConfig, trainable_from: str | None) -> tuple[bool, int]:
-  """What can be computed once: whether the embeddings are frozen, and how many leading layers are (wholly)."""
+  """What can be computed once: whether the embeddings are frozen, and how many leading layers wholly are."""
   frozen = frozen_names(config, trainable_from)
   trained = {ours[0] for _, ours in hf_names(config) if ours not in frozen}
   if "embeddings" in trained:
@@ -203,7 +203,7 @@ def _folder(name_or_path: str) -> Path:
         f"On a machine with network: hf download {name_or_path} {' '.join(FILES)} --local-dir FOLDER\n"
         f"then copy FOLDER here and set config.model.text_backbone.name_or_path=FOLDER.") from error
   if not (folder / "model.safetensors").is_file():
-    raise UserError(f"{name_or_path!r} on the Hugging Face hub has no model.safetensors, the only weights read.")
+    raise UserError(f"{name_or_path!r} on the Hugging Face hub has no model.safetensors, the only file read.")
   return folder
 
 

@@ -3,8 +3,8 @@
     x = Dropout(0.1)(x, rows, deterministic=False)     # x (n, ...), rows (n,): an id of each row
 
 The mask of row i is a function of the "dropout" key and rows[i] alone, so that a batch spread over any number
-of devices, or laid out in any order, is trained with the same masks. Only each row's key comes from JAX's generator,
-which is slow on CPUs; the row's entries are a hash of that key and the column.
+of devices, or laid out in any order, is trained with the same masks. Only each row's key comes from JAX's
+generator, which is slow on CPUs; the row's entries are a hash of that key and the column.
 """
 
 import flax.linen as nn

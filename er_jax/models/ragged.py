@@ -6,7 +6,7 @@
     hidden = unpad(padded, ragged)           # (N, H)
 
 Shapes: S sequences, L their largest length, N token slots. Sequence i takes the slots
-starts[i] .. starts[i] + lengths[i] - 1; slots that belong to none (from `layout`, those at the end) are unused.
+starts[i] .. starts[i] + lengths[i] - 1; slots of no sequence (from `layout`, those at the end) are unused.
 `pad` and `unpad` are each other's transpose, and gathers both ways: scatters are slow on CPUs.
 """
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def run(argv: list[str]) -> None:
     jax.distributed.initialize(processes[0], int(processes[1]), int(processes[2]))
   overrides = json.loads(overrides)
   pause = overrides.pop("pause", 0.0)
+  largest_file = overrides.pop("largest_file", None)
+  if largest_file:     # writing beyond fails, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
   config = small_config("ervse", bert_folder, **overrides)
   main._open_dataset = lambda config: SmallDataset(Path(workdir).parent, pause=pause)
   main.run(config, workdir)

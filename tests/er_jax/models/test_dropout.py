@@ -1,5 +1,7 @@
 """Dropout: the right share of zeros, unrelated to each other, and the same wherever a row is computed."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from er_jax.models.dropout import Dropout, row_bits
 ROWS = np.arange(64) * 3 + 1000
 
 
+@functools.partial(jax.jit, static_argnames=("seed", "rate"))
 def drop(x, rows, seed=0, rate=0.3):
   return Dropout(rate).apply({}, x, rows, False, rngs={"dropout": jax.random.key(seed)})
 
@@ -52,7 +55,7 @@ def test_masks_of_different_entries_rows_and_keys_are_unrelated():
 
 
 def test_every_bit_of_the_numbers_is_as_often_set_as_not():
-  bits = np.asarray(row_bits(jax.random.key(0), jnp.arange(64), (4096,)))
+  bits = np.asarray(jax.jit(row_bits, static_argnums=2)(jax.random.key(0), ROWS, (4096,)))
   share = (bits[..., None] >> np.arange(32, dtype=np.uint32) & 1).mean(axis=(0, 1))
   np.testing.assert_allclose(share, 0.5, atol=4 * 0.5 / np.sqrt(bits.size))
 
@@ -69,17 +72,17 @@ def test_the_mask_is_the_same_on_eight_devices_as_on_one():
   mesh = Mesh(np.array(jax.devices()), ("data",))
   split = NamedSharding(mesh, PartitionSpec("data"))
   x = np.ones((64, 33), np.float32)
-  on_eight = jax.jit(drop)(jax.device_put(x, split), jax.device_put(ROWS, split))
+  on_eight = drop(jax.device_put(x, split), jax.device_put(ROWS, split))
   assert len(on_eight.sharding.device_set) == 8
   np.testing.assert_array_equal(on_eight, drop(x, ROWS))
   rows = PartitionSpec("data")
-  by_hand = jax.shard_map(drop, mesh=mesh, in_specs=rows, out_specs=rows)(x, ROWS)
+  by_hand = jax.jit(jax.shard_map(drop, mesh=mesh, in_specs=rows, out_specs=rows))(x, ROWS)
   np.testing.assert_array_equal(by_hand, drop(x, ROWS))
 
 
 def test_gradient_passes_kept_entries_only():
   x = jnp.ones((64, 8))
-  grad = jax.grad(lambda x: drop(x, ROWS).sum())(x)
+  grad = jax.jit(jax.grad(lambda x: drop(x, ROWS).sum()))(x)
   np.testing.assert_array_equal(grad, drop(x, ROWS))
 
 

@@ -41,35 +41,14 @@ def random_weights(config: BiTConfig) -> dict[str, np.ndarray]:
 
 
 def torch_logits(weights: dict[str, np.ndarray], config: BiTConfig, images: np.ndarray) -> np.ndarray:
-  """What the network of METHOD.md 3 gives, by torch.nn.functional on the published arrays."""
+  """What a network of plain torch.nn layers gives with the published arrays."""
   torch = pytest.importorskip("torch")
-  functional = torch.nn.functional
-  weights = {name: torch.tensor(array) for name, array in weights.items()}
+  from scripts import torch_backbones
 
-  def conv(x, name, stride=1):
-    kernel = weights[f"{name}/standardized_conv2d/kernel"].permute(3, 2, 0, 1)
-    variance, mean = torch.var_mean(kernel, dim=(1, 2, 3), keepdim=True, correction=0)
-    return functional.conv2d(
-        x, (kernel - mean) / torch.sqrt(variance + 1e-10), stride=stride, padding=kernel.shape[-1] // 2)
-
-  def norm_relu(x, name):
-    gamma, beta = weights[f"{name}/group_norm/gamma"], weights[f"{name}/group_norm/beta"]
-    return functional.relu(functional.group_norm(x, config.num_groups, gamma, beta, eps=1e-5))
-
-  x = conv(torch.tensor(images).permute(0, 3, 1, 2), "resnet/root_block", stride=2)
-  x = functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)
-  for block, depth in enumerate(config.depths, start=1):
-    for number in range(1, depth + 1):
-      unit, stride = f"resnet/block{block}/unit{number:02d}", 2 if block > 1 and number == 1 else 1
-      y = norm_relu(x, f"{unit}/a")
-      shortcut = conv(y, f"{unit}/a/proj", stride) if number == 1 else x
-      y = conv(y, f"{unit}/a")
-      y = conv(norm_relu(y, f"{unit}/b"), f"{unit}/b", stride)
-      y = conv(norm_relu(y, f"{unit}/c"), f"{unit}/c")
-      x = shortcut + y
-  x = norm_relu(x, "resnet").mean(dim=(2, 3), keepdim=True)
-  kernel = weights["resnet/head/conv2d/kernel"].permute(3, 2, 0, 1)
-  return functional.conv2d(x, kernel, weights["resnet/head/conv2d/bias"])[:, :, 0, 0].numpy()
+  network = torch_backbones.BiT(config).eval()
+  torch_backbones.load_bit(network, weights)
+  with torch.no_grad():
+    return network(torch.tensor(images)).numpy()
 
 
 def test_small_network_equals_torch_on_the_same_npz_file(tmp_path):

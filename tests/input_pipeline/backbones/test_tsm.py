@@ -17,85 +17,16 @@ SMALL = TSMConfig(stage_sizes=(2, 1, 1), width=8, num_classes=5)
 def torch_tsm(config: TSMConfig):
   """A TSM-ResNet of plain torch.nn layers with random weights; its state_dict has the published names."""
   torch = pytest.importorskip("torch")
-  nn = torch.nn
-
-  class Shifted(nn.Module):
-
-    def __init__(self, net):
-      super().__init__()
-      self.net = net
-
-    def forward(self, x):
-      clips = x.unflatten(0, (-1, config.segments))
-      fold = x.shape[1] // 8
-      shifted = torch.zeros_like(clips)
-      shifted[:, :-1, :fold] = clips[:, 1:, :fold]
-      shifted[:, 1:, fold:2 * fold] = clips[:, :-1, fold:2 * fold]
-      shifted[:, :, 2 * fold:] = clips[:, :, 2 * fold:]
-      return self.net(shifted.flatten(0, 1))
-
-  class Bottleneck(nn.Module):
-
-    def __init__(self, inputs, width, stride):
-      super().__init__()
-      self.conv1 = Shifted(nn.Conv2d(inputs, width, 1, bias=False))
-      self.bn1 = nn.BatchNorm2d(width)
-      self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-      self.bn2 = nn.BatchNorm2d(width)
-      self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-      self.bn3 = nn.BatchNorm2d(4 * width)
-      self.downsample = None
-      if stride > 1 or inputs != 4 * width:
-        projection = nn.Conv2d(inputs, 4 * width, 1, stride, bias=False)
-        self.downsample = nn.Sequential(projection, nn.BatchNorm2d(4 * width))
-
-    def forward(self, x):
-      y = torch.relu(self.bn1(self.conv1(x)))
-      y = torch.relu(self.bn2(self.conv2(y)))
-      y = self.bn3(self.conv3(y))
-      return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-  class Backbone(nn.Module):
-
-    def __init__(self):
-      super().__init__()
-      self.conv1 = nn.Conv2d(3, config.width, 7, 2, padding=3, bias=False)
-      self.bn1 = nn.BatchNorm2d(config.width)
-      inputs = config.width
-      for stage, num_blocks in enumerate(config.stage_sizes):
-        blocks = []
-        for block in range(num_blocks):
-          blocks.append(Bottleneck(inputs, config.width * 2**stage, 2 if stage and not block else 1))
-          inputs = 4 * config.width * 2**stage
-        self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-
-    def forward(self, x):
-      x = torch.relu(self.bn1(self.conv1(x)))
-      x = nn.functional.max_pool2d(x, 3, 2, padding=1)
-      for stage in range(len(config.stage_sizes)):
-        x = getattr(self, f"layer{stage + 1}")(x)
-      return x.mean(dim=(2, 3))
-
-  class Network(nn.Module):
-
-    def __init__(self):
-      super().__init__()
-      self.base_model = Backbone()
-      self.new_fc = nn.Linear(config.feature_dim, config.num_classes)
-
-    def forward(self, frames):
-      features = self.base_model(frames.flatten(0, 1).permute(0, 3, 1, 2))
-      by_clip = lambda x: x.unflatten(0, (-1, config.segments))
-      return by_clip(features), by_clip(self.new_fc(features)).mean(dim=1)
+  from scripts import torch_backbones
 
   torch.manual_seed(0)
-  network = Network().eval()
+  network = torch_backbones.TSM(config).eval()
   for module in network.modules():
-    if isinstance(module, nn.BatchNorm2d):
+    if isinstance(module, torch.nn.BatchNorm2d):
       module.running_mean.normal_(std=0.2)
       module.running_var.uniform_(0.5, 2)
-      nn.init.uniform_(module.weight, 0.5, 1.5)
-      nn.init.normal_(module.bias, std=0.2)
+      torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+      torch.nn.init.normal_(module.bias, std=0.2)
   return network
 
 

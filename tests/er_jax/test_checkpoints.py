@@ -1,0 +1,71 @@
+"""Checkpoints: kept ones, whole ones, and a disk that fills up."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from er_jax import checkpoints as checkpoints_lib
+from er_jax.checkpoints import Checkpoints
+from er_jax.records import Record
+from er_jax.steps import TrainState
+from input_pipeline.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def state_at(step) -> TrainState:
+  kernel = np.full((3, 2), float(step), np.float32)
+  return TrainState(np.int32(step), {"devise": {"kernel": kernel}}, {"mu": kernel + 1})
+
+
+def test_the_latest_and_the_best_are_kept_and_come_back(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  record = Record()
+  for step, value in ((0, 1.0), (5, 9.0), (10, 3.0), (15, 4.0)):
+    record = record.with_value("val0", "precision@1", value, step)
+    checkpoints.save(state_at(step), record)
+  assert sorted(int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()) == [5, 15]
+  state, restored = Checkpoints(tmp_path).restore(like=state_at(0))
+  assert restored == record and int(state.step) == 15
+  np.testing.assert_array_equal(state.params["devise"]["kernel"], state_at(15).params["devise"]["kernel"])
+  params = checkpoints_lib.load_params(tmp_path / "5", state_at(0).params)
+  np.testing.assert_array_equal(params["devise"]["kernel"], 5.0)
+
+
+def test_converted_parameters_come_back(tmp_path):
+  params = state_at(3).params
+  checkpoints_lib.save_params(tmp_path / "converted", params)
+  loaded = checkpoints_lib.load_params(tmp_path / "converted", params)
+  np.testing.assert_array_equal(loaded["devise"]["kernel"], 3.0)
+  with pytest.raises(UserError, match="there already"):
+    checkpoints_lib.save_params(tmp_path / "converted", params)
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(UserError, match="not a checkpoint"):
+    checkpoints_lib.load_params(tmp_path / "empty", params)
+  with pytest.raises(UserError, match="No checkpoint folder"):
+    checkpoints_lib.load_params(tmp_path / "absent", params)
+
+
+def test_a_full_disk_leaves_no_checkpoint_that_looks_whole(tmp_path, bert_folder):
+  def run(**overrides):
+    overrides = {"num_epochs": 1, "log_every_steps": 1, **overrides}
+    command = [sys.executable, "-m", "tests.er_jax.run_small", str(tmp_path / "run"), bert_folder,
+               json.dumps(overrides)]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+                   "JAX_COMPILATION_CACHE_DIR": ""}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+  full = run(largest_file=8000)       # a file of the checkpoint is larger than what may be written
+  assert full.returncode == 2, full.stderr
+  assert "error: Cannot write the checkpoint of step 0" in full.stderr
+  assert Checkpoints(tmp_path / "run" / "checkpoints").latest_step is None
+  with_room = run()
+  assert with_room.returncode == 0, with_room.stderr
+  steps = [(json.loads(line)["step"], json.loads(line).get("split"))
+           for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+  assert len(steps) == len(set(steps)) and (3, None) in steps
