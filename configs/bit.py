@@ -14,8 +14,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config = tsm.get_config(arg)
   config.network = "bit"
   config.variant = "bit_toy"
-  config.num_examples = 16384      # 12 kB each
-  config.num_heldout = 1024
+  config.num_examples = 22000      # 12 kB each
+  config.num_heldout = 2000
+  config.num_epochs = 9
   config.batch_size = 64
-  config.loss = "sigmoid"
+  config.weight_decay = 1e-2
+  config.label_smoothing = 0.0
   return config

@@ -26,7 +26,7 @@ class BatchBuilder:
   Attributes:
     texts: bank of the class texts and the rehearsal concepts' texts; None if the method reads no texts.
     sequences: bank of the videos' object sequences; None if the method reads no objects.
-    object_capacity, concept_capacity: room for one device's share of a batch's; None where not used.
+    concept_capacity: room for one device's share of a batch's rehearsal concepts; None where there are none.
   """
 
   def __init__(self, dataset: Dataset, config: ConfigDict, method: Method, videos: Sequence[ExampleSet],
@@ -42,7 +42,7 @@ class BatchBuilder:
       rehearse: False leaves the rehearsal concepts out, where nothing is trained.
     """
     self._dataset, self._config, self._method, self._num_devices = dataset, config, method, num_devices
-    self.texts = self.sequences = self.object_capacity = self.concept_capacity = None
+    self.texts = self.sequences = self.concept_capacity = None
     self._rehearses = method.rehearses and rehearse
     if (method.reads_objects or self._rehearses) and not dataset.concepts:
       raise UserError(f"{dataset.path} has no objects (concepts.jsonl), which method {method.name} needs.")
@@ -68,6 +68,13 @@ class BatchBuilder:
   def class_capacity(self, classes: ClassSet) -> Capacity | None:
     """Room for one device's share of a class set."""
     return None if classes.ids is None else self.texts.capacity(classes.ids, self._num_devices)
+
+  def object_capacity(self, batch_size: int) -> Capacity | None:
+    """Room for the object sequences of one device's share of any batch; None if the method reads no objects."""
+    if self.sequences is None:
+      return None
+    every_video = np.concatenate(list(self._sequence_ids.values()))
+    return self.sequences.largest_capacity(every_video, -(-batch_size // self._num_devices))
 
   def batch(self, batch: Batch, videos: ExampleSet, step: int) -> StepBatch:
     """What a step sees of the loader's batch.
@@ -130,9 +137,6 @@ class BatchBuilder:
         for example_set in videos}
     texts = [" ".join(names[concept] for concept in sequence) for sequence in sequences]
     self.sequences = TextBank.build(self._method.tokenizer.encode(texts, config.data.max_tokens))
-    videos_a_device = -(-max(config.batch_size, config.eval_batch_size) // self._num_devices)
-    every_video = np.concatenate(list(self._sequence_ids.values()))
-    self.object_capacity = self.sequences.largest_capacity(every_video, videos_a_device)
 
   def _rehearsal_set(self, batch: Batch, step: int) -> tuple[np.ndarray, np.ndarray]:
     loss = self._config.loss

@@ -1,7 +1,7 @@
 """Zero-shot accuracy: every class embedded once, every video scored once, then each split looks at its own part.
 
-    evaluate = Evaluator(videos, "test", dataset.splits.test, builder, parallel, method, config)
-    predictions = evaluate(params, banks)             # {"test0": Predictions, "test1": ..., "test2": ...}
+    evaluator = Evaluator(videos, {"test0": class_ids, ...}, builder, parallel, method, config)
+    predictions = evaluator(params, banks)            # {"test0": Predictions, "test1": ..., "test2": ...}
     predictions["test0"].metrics()                    # {"precision@1": 42.1, "precision@5": 73.1, ...}
 """
 
@@ -24,6 +24,7 @@ from input_pipeline import files
 from input_pipeline.loaders import Dataset, ExampleSet, eval_batches, examples
 
 METRICS = {"precision@1": 1, "precision@5": 5}
+SEEN = "seen"     # in results.json: held-out videos of the seen classes, told apart among those
 
 
 class Predictions(NamedTuple):
@@ -51,51 +52,50 @@ class Predictions(NamedTuple):
                targets=self.targets.astype(np.int32))
 
 
-def unseen_classes(dataset: Dataset, part: str) -> list[int]:
-  """The classes that any of the splits has in `part` ("val" or "test"), in ascending order."""
-  return sorted({index for split in getattr(dataset.splits, part) for index in split})
-
-
 def unseen_videos(dataset: Dataset, part: str) -> ExampleSet:
-  """The videos of `part` of all its classes."""
-  return examples(dataset, part, unseen_classes(dataset, part))
+  """The videos of `part` ("val" or "test") of all classes that any of the splits has there."""
+  return examples(dataset, part, sorted({index for split in getattr(dataset.splits, part) for index in split}))
+
+
+def test_videos(dataset: Dataset) -> ExampleSet:
+  """The test videos of all unseen classes, and held-out ones of the seen classes where the dataset has any."""
+  wanted = {index for split in dataset.splits.test for index in split} | set(dataset.splits.seen)
+  return examples(dataset, "test", sorted(wanted & set(dataset.table("test").labels.tolist())))
 
 
 class Evaluator:
-  """Scores the videos of one part of a dataset ("val" or "test") for all its splits in one pass."""
+  """Scores videos against all classes of several class lists in one pass, and gives each list its part."""
 
-  def __init__(self, videos: ExampleSet, part: str, class_lists: Sequence[Sequence[int]], builder: BatchBuilder,
+  def __init__(self, videos: ExampleSet, class_lists: dict[str, Sequence[int]], builder: BatchBuilder,
                parallel: Parallel, method: Method, config: ConfigDict):
     """Prepares the pass.
 
     Args:
-      videos: whose labels are in the class lists; others are not scored.
-      part: begins the names of the splits.
-      class_lists: the classes of each split, as positions in the dataset's list.
+      videos: what to score.
+      class_lists: name of each list, such as "test0", and its classes as positions in the dataset's list.
       builder: made with `videos`.
       parallel: the devices.
       method: the model.
       config: the experiment's config.
     """
-    self._videos, self._part, self._builder = videos, part, builder
-    self._parallel, self._batch_size = parallel, config.eval_batch_size
-    self._class_lists = [np.asarray(classes) for classes in class_lists]
-    self._classes = np.unique(np.concatenate(self._class_lists))
+    self._videos, self._builder, self._parallel, self._batch_size = videos, builder, parallel, config.eval_batch_size
+    self._class_lists = {name: np.asarray(classes) for name, classes in class_lists.items()}
+    self._classes = np.unique(np.concatenate(list(self._class_lists.values())))
     class_set = builder.class_set(self._classes)
-    self._steps = Steps(parallel, method, builder, class_set)
+    self._steps = Steps(parallel, method, builder, class_set, config.eval_batch_size)
     self._class_set = parallel.shard(class_set)
 
   def __call__(self, params: Params, banks: Banks) -> dict[str, Predictions]:
-    """Predictions of every split. `params` and `banks` are on the devices."""
+    """Predictions for every class list, of the videos whose class is in it. Arguments are on the devices."""
     embeddings = self._steps.encode_classes(params, self._class_set, banks)
     scored = []
     for batch in eval_batches(self._videos, self._batch_size):
       step_batch = self._parallel.shard(self._builder.batch(batch, self._videos, step=0))
       scored.append((self._steps.score(params, step_batch, embeddings, banks), batch.mask))
     logits = np.concatenate([self._parallel.fetch(logits)[:len(mask)][mask] for logits, mask in scored])
-    return {f"{self._part}{k}": self._of_split(logits, classes) for k, classes in enumerate(self._class_lists)}
+    return {name: self._among(classes, logits) for name, classes in self._class_lists.items()}
 
-  def _of_split(self, logits: np.ndarray, classes: np.ndarray) -> Predictions:
+  def _among(self, classes: np.ndarray, logits: np.ndarray) -> Predictions:
     rows = np.isin(self._videos.labels, classes)
     position = {label: place for place, label in enumerate(classes)}
     return Predictions(
@@ -119,25 +119,24 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
     UserError: if there is no checkpoint, or it belongs to another model.
   """
   dataset, parallel, method, workdir = (experiment.dataset, experiment.parallel, experiment.method, experiment.workdir)
-  videos = unseen_videos(dataset, "test")
+  videos = test_videos(dataset)
   builder = BatchBuilder(dataset, experiment.config, method, [videos], parallel.num_devices, rehearse=False)
-  test = Evaluator(videos, "test", dataset.splits.test, builder, parallel, method, experiment.config)
-  splits = [f"test{k}" for k in range(len(dataset.splits.test))]
-  if checkpoint:
-    chosen = dict.fromkeys(splits, Path(checkpoint))
-  else:
-    folder = workdir / "checkpoints"
-    best = Checkpoints(folder).record().best
-    chosen = {f"test{k}": folder / str(best[f"val{k}"]["precision@1"]["step"]) for k in range(len(splits))}
+  class_lists = {f"test{k}": classes for k, classes in enumerate(dataset.splits.test)}
+  chosen = _chosen_checkpoints(experiment, list(class_lists), checkpoint)
+  if np.isin(videos.labels, dataset.splits.seen).any():
+    class_lists[SEEN] = dataset.splits.seen
+    chosen[SEEN] = chosen[f"test{experiment.config.data.split_index}"]
+  test = Evaluator(videos, class_lists, builder, parallel, method, experiment.config)
 
   banks, predictions = None, {}
   for path in sorted(set(chosen.values())):
     params = experiment.load_params(path)
     banks = banks or device_banks(builder, parallel, method, params, experiment.cache_bytes)   # of frozen layers
     tested = test(parallel.replicate(params), banks)
-    predictions |= {split: tested[split] for split in splits if chosen[split] == path}
+    predictions |= {name: tested[name] for name in class_lists if chosen[name] == path}
 
-  results = _results(experiment, predictions, chosen)
+  seen = predictions.pop(SEEN, None)
+  results = _results(experiment, predictions, chosen, seen)
   if experiment.is_main:
     for split, prediction in predictions.items():
       prediction.save(workdir / "predictions" / f"{split}.npz")
@@ -145,13 +144,25 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
   return results, predictions, videos
 
 
-def _results(experiment: Experiment, predictions: dict[str, Predictions], chosen: dict[str, Path]) -> dict:
-  splits = {}
-  for k in range(len(predictions)):
-    prediction, step = predictions[f"test{k}"], chosen[f"test{k}"].name
-    splits[str(k)] = {"step": int(step) if step.isdigit() else None, **prediction.metrics(),
-                      "num_videos": len(prediction.targets), "num_classes": len(prediction.class_ids)}
+def _chosen_checkpoints(experiment: Experiment, splits: Sequence[str], checkpoint: str | None) -> dict[str, Path]:
+  """For each split the checkpoint to test: the given one, or the one that was best on the split's validation."""
+  if checkpoint:
+    return dict.fromkeys(splits, Path(checkpoint))
+  folder = experiment.workdir / "checkpoints"
+  best = Checkpoints(folder).record().best
+  return {split: folder / str(best[split.replace("test", "val")]["precision@1"]["step"]) for split in splits}
+
+
+def _results(experiment: Experiment, predictions: dict[str, Predictions], chosen: dict[str, Path],
+             seen: Predictions | None) -> dict:
+  def entry(name: str, prediction: Predictions) -> dict:
+    step = chosen[name].name
+    return {"step": int(step) if step.isdigit() else None, **prediction.metrics(),
+            "num_videos": len(prediction.targets), "num_classes": len(prediction.class_ids)}
+
+  splits = {str(k): entry(f"test{k}", predictions[f"test{k}"]) for k in range(len(predictions))}
   summary = {name: metrics.mean_and_std([split[name] for split in splits.values()]) for name in METRICS}
-  return {"method": experiment.config.method, "dataset": experiment.dataset.name, "splits": splits,
-          "mean": {name: mean for name, (mean, _) in summary.items()},
-          "std": {name: std for name, (_, std) in summary.items()}}
+  results = {"method": experiment.config.method, "dataset": experiment.dataset.name, "splits": splits,
+             "mean": {name: mean for name, (mean, _) in summary.items()},
+             "std": {name: std for name, (_, std) in summary.items()}}
+  return results if seen is None else {**results, SEEN: entry(SEEN, seen)}

@@ -32,7 +32,7 @@ def chance(num_classes: Sequence[int]) -> dict[str, dict[str, float]]:
 
 
 def results_table(results: dict, chance: dict | None = None) -> Table:
-  """A run's results, a row a split, then mean ± std.
+  """A run's results, a row a split, then mean ± std, and held-out videos of the seen classes where there are any.
 
   Args:
     results: the content of results.json.
@@ -48,6 +48,10 @@ def results_table(results: dict, chance: dict | None = None) -> Table:
                   str(split["num_classes"]), "given" if step is None else f"step {step}")
   table.add_section()
   table.add_row("mean ± std", *(_mean_and_std(results, metric) for metric in METRICS), style="bold")
+  if "seen" in results:
+    seen = results["seen"]
+    table.add_row("seen classes", *(percent(seen[metric]) for metric in METRICS), str(seen["num_videos"]),
+                  str(seen["num_classes"]), style="dim")
   if chance is not None:
     table.add_row("chance", *(_mean_and_std(chance, metric) for metric in METRICS), style="dim")
   return table

@@ -1,6 +1,6 @@
 """The compiled functions of training and evaluation, each written for one device (see `er_jax.sharding`).
 
-    steps = Steps(parallel, method, optimizer, trainable, seed, builder)
+    steps = Steps(parallel, method, builder, class_set, batch_size, optimizer, trainable, seed)
     state, metrics = steps.train(state, batch, classes, banks)
     embeddings = steps.encode_classes(params, classes, banks)
     logits = steps.score(params, batch, embeddings, banks)
@@ -130,9 +130,9 @@ def class_inputs_of(classes: ClassSet, banks: Banks, room: Capacities) -> ClassI
 class Steps:
   """The functions above, compiled for all devices with everything static bound."""
 
-  def __init__(self, parallel: Parallel, method: Method, builder: BatchBuilder, classes: ClassSet,
+  def __init__(self, parallel: Parallel, method: Method, builder: BatchBuilder, classes: ClassSet, batch_size: int,
                optimizer: optax.GradientTransformation | None = None, trainable: Collection[str] = (), seed: int = 0):
-    room = Capacities(builder.class_capacity(classes), builder.object_capacity, builder.concept_capacity)
+    room = Capacities(builder.class_capacity(classes), builder.object_capacity(batch_size), builder.concept_capacity)
     bind = functools.partial
     self.train = parallel.spmd(
         bind(train_step, method=method, optimizer=optimizer, trainable=frozenset(trainable), seed=seed, room=room),

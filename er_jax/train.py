@@ -56,8 +56,9 @@ def train(experiment: Experiment) -> bool:
 
   banks = device_banks(builder, parallel, method, state.params, experiment.cache_bytes)
   class_set = builder.class_set(dataset.splits.seen)
-  steps = Steps(parallel, method, builder, class_set, updates, trainable, config.seed)
-  validate = Evaluator(unseen, "val", dataset.splits.val, builder, parallel, method, config)
+  steps = Steps(parallel, method, builder, class_set, config.batch_size, updates, trainable, config.seed)
+  validation_classes = {f"val{k}": classes for k, classes in enumerate(dataset.splits.val)}
+  validate = Evaluator(unseen, validation_classes, builder, parallel, method, config)
   classes, state = parallel.shard(class_set), parallel.replicate(state)
   log = MetricsLog(experiment.workdir / "metrics.jsonl", enabled=experiment.is_main)
   board = _open_board(experiment, first_step)

@@ -47,7 +47,8 @@ class Recognition:
     self.frozen_seconds = time.perf_counter() - started
     self.tokens_only = self.parallel.replicate(Banks(self.builder.texts, self.builder.sequences))
     self.classes, self.placed = self.parallel.shard(self.class_set), self.parallel.replicate(self.params)
-    self.steps = Steps(self.parallel, self.method, self.builder, self.class_set)
+    self.steps = Steps(self.parallel, self.method, self.builder, self.class_set,
+                       self.configs[False].eval_batch_size)
 
   def train_step(self, dropout: bool) -> Callable[[Batch], dict[str, float]]:
     """A function that does the next update and returns its losses."""
@@ -58,7 +59,8 @@ class Recognition:
     learning_rate = optimizer.schedule(config.optimizer, config.batch_size)
     updates = optimizer.build(config.optimizer, learning_rate, trainable)
     opt_state = jax.tree.map(np.asarray, updates.init({name: names[name] for name in sorted(trainable)}))
-    steps = Steps(self.parallel, method, self.builder, self.class_set, updates, trainable, config.seed)
+    steps = Steps(self.parallel, method, self.builder, self.class_set, config.batch_size, updates, trainable,
+                  config.seed)
     state = self.parallel.replicate(TrainState(np.zeros((), np.int32), self.params, opt_state))
 
     def step(batch: Batch) -> dict[str, float]:

@@ -29,15 +29,19 @@ def run(argv: list[str]) -> None:
   started = time.monotonic()
   prepare.prepare("toy_actions", _DATA_DIR.value)
   times = {"prepare": time.monotonic() - started}
-  rows = []
+  rows, seen = [], []
   for method, title in METHODS.items():
     started = time.monotonic()
-    rows.append((title, summary([train_and_evaluate(method, seed) for seed in range(_SEEDS.value)])))
+    runs = [train_and_evaluate(method, seed) for seed in range(_SEEDS.value)]
+    rows.append((title, summary(runs)))
+    mean, std = metrics.mean_and_std([run[evaluate.SEEN]["precision@1"] for run in runs])
+    seen.append(f"{title} {mean:.1f} ± {std:.1f}")
     times[method] = time.monotonic() - started
   splits = loaders.open_dataset(_DATA_DIR.value, "toy_actions").splits
   rows.append(("chance", report.chance([len(classes) for classes in splits.test])))
   console = Console()
   console.print(report.comparison_table(rows))
+  console.print(f"Top-1 on held-out videos of the seen classes: {', '.join(seen)}")
   console.print("Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in times.items()))
   console.print(f"Videos: {_DATA_DIR.value}/sources/toy_actions; features: {_DATA_DIR.value}/toy_actions\n"
                 f"Results, predictions and pictures: {_WORKDIR.value}/METHOD-SEED "

@@ -71,22 +71,23 @@ def logits_of(model: nn.Module, variables: dict, frames: Array, train: bool) -> 
   return logits, updated["batch_stats"]
 
 
-@functools.partial(jax.jit, static_argnames=("model", "optimizer", "loss"), donate_argnames="state")
+@functools.partial(jax.jit, static_argnames=("model", "optimizer", "loss", "label_smoothing"), donate_argnames="state")
 def train_step(state: State, frames: Array, labels: Array, *, model: nn.Module,
-               optimizer: optax.GradientTransformation, loss: str) -> tuple[State, Array]:
+               optimizer: optax.GradientTransformation, loss: str,
+               label_smoothing: float) -> tuple[State, Array]:
   """One step on frames (B, ...) uint8 and labels (B,): the new state and the batch's mean loss.
 
   `loss` is `softmax`, cross entropy among the labels, or `sigmoid`, binary cross entropy of each label by
-  itself, summed over labels.
+  itself, summed over labels; of `label_smoothing`, the share of each target that all labels share.
   """
 
   def mean_loss(params: Any) -> tuple[Array, Any]:
     variables = {"params": params, "batch_stats": state.batch_stats}
     logits, batch_stats = logits_of(model, variables, frames, train=True)
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
     if loss == "softmax":
-      losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+      losses = optax.softmax_cross_entropy(logits, targets)
     else:
-      targets = jax.nn.one_hot(labels, logits.shape[-1])
       losses = optax.sigmoid_binary_cross_entropy(logits, targets).sum(axis=-1)
     return losses.mean(), batch_stats
 
@@ -125,7 +126,8 @@ def train(config: ConfigDict, examples: Examples, output: str | os.PathLike) -> 
   num_steps = steps_per_epoch * config.num_epochs
   schedule = optax.warmup_cosine_decay_schedule(
       0, config.learning_rate, math.ceil(num_steps * config.warmup_fraction), num_steps)
-  optimizer = optax.adamw(schedule, weight_decay=config.weight_decay)
+  optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm),
+                          optax.adamw(schedule, weight_decay=config.weight_decay))
   key = jax.random.key(config.seed, impl="rbg")   # with the default, initialisation takes 15 s to compile
   variables = jax.jit(model.init)(key, network.normalize(frames[:1]))
   state = State(variables["params"], variables.get("batch_stats", {}), optimizer.init(variables["params"]))
@@ -133,7 +135,8 @@ def train(config: ConfigDict, examples: Examples, output: str | os.PathLike) -> 
   with Progress(f"train {config.variant}", num_steps, "steps") as progress:
     for step, rows in enumerate(_batches(config, len(labels))):
       state, loss = train_step(
-          state, frames[rows], labels[rows], model=model, optimizer=optimizer, loss=config.loss)
+          state, frames[rows], labels[rows], model=model, optimizer=optimizer, loss=config.loss,
+          label_smoothing=config.label_smoothing)
       progress.advance(note=f"loss {loss:.3f}" if step % 10 == 0 else None)
 
   if not np.isfinite(loss):

@@ -84,6 +84,7 @@ def small_config(method: str, bert_folder: str, **overrides):
   """The method's config at the size of the small dataset; `overrides` are dotted fields with _ for each dot."""
   config = importlib.import_module(f"configs.{method}").get_config("toy_actions")
   config.batch_size, config.eval_batch_size, config.num_epochs, config.log_every_steps = 16, 8, 2, 1
+  config.data.concept_definitions.input = True
   config.optimizer.update({"learning_rate": 1e-2, "warmup_steps": 2, "decay_steps": 100})
   if "text_backbone" in config.model:
     config.model.embed_dim = 12

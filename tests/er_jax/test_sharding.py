@@ -51,7 +51,7 @@ def built(tmp_path, bert_folder):
   updates = optimizer.build(experiment.config.optimizer, optimizer.schedule(experiment.config.optimizer, 16), names)
   state = parallel.replicate(TrainState(np.zeros((), np.int32), params, jax.tree.map(np.asarray, updates.init(names))))
   class_set = builder.class_set(dataset.splits.seen)
-  steps = Steps(parallel, experiment.method, builder, class_set, updates, names)
+  steps = Steps(parallel, experiment.method, builder, class_set, 16, updates, names)
   batch = parallel.shard(builder.batch(next(iter(train_batches(seen, 16, 0))), seen, 0))
   banks = device_banks(builder, parallel, experiment.method, params, 0)
   return builder, steps, (state, batch, parallel.shard(class_set), banks)
@@ -68,7 +68,7 @@ def test_videos_class_texts_and_rehearsal_texts_are_spread_over_the_devices(buil
 
 def test_a_device_runs_the_text_backbone_on_its_share_of_the_tokens(built):
   builder, steps, arguments = built
-  room = [builder.class_capacity(builder.class_set(builder._dataset.splits.seen)), builder.object_capacity,
+  room = [builder.class_capacity(builder.class_set(builder._dataset.splits.seen)), builder.object_capacity(16),
           builder.concept_capacity]
   tokens_on_one = sum(capacity.tokens for capacity in room)
   text = steps.train.lower(*arguments).compile().as_text()
