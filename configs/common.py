@@ -1,13 +1,21 @@
 """What the experiments share: every field, with the published value and what it means.
 
-    config = common.get_config("ervse", dataset="kinetics_zsar")
+    config = common.get_config("vse", "kinetics_zsar", ("video_encoder", "text_backbone", "text_encoder"))
 """
+
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
 
-def get_config(method: str, dataset: str) -> ConfigDict:
-  """Fields of every method, at the values of Chen & Huang (2021) on Kinetics; a method's own file changes some."""
+def get_config(method: str, dataset: str, submodules: Sequence[str]) -> ConfigDict:
+  """Fields of every method, at the values of Chen & Huang (2021) on Kinetics; a method's own file changes some.
+
+  Args:
+    method: its name.
+    dataset: its name.
+    submodules: the parts of the model that have a weight decay, learning rate multiplier and freeze of their own.
+  """
   config = ConfigDict()
   config.method = method
   config.seed = 0
@@ -23,7 +31,8 @@ def get_config(method: str, dataset: str) -> ConfigDict:
   config.data = ConfigDict()
   config.data.dataset = dataset
   config.data.data_dir = "data"
-  config.data.split_index = 0            # the class split whose validation value a run's one best checkpoint has
+  config.data.split_index = 0            # the class split whose checkpoint the seen classes and pictures show; each
+                                         # split is validated and tested by its own best checkpoint
   config.data.shuffle = True             # False: the stored order, every epoch
   config.data.class_text = "name_description"     # name, description, name_description or pair
   config.data.max_tokens = 100           # longer texts are cut
@@ -44,9 +53,9 @@ def get_config(method: str, dataset: str) -> ConfigDict:
   config.optimizer.decay_rate = 0.1      # schedule "step": the factor after each decay_steps
   config.optimizer.clip_norm = 10.0      # of all gradients together; 0: no clipping
   config.optimizer.momentum = 0.0        # sgd
-  config.optimizer.weight_decay = ConfigDict()    # by submodule; 0 where not named
-  config.optimizer.lr_multiplier = ConfigDict()   # by submodule; 1 where not named
-  config.optimizer.freeze = ConfigDict()          # by submodule; False where not named
+  config.optimizer.weight_decay = ConfigDict(dict.fromkeys(submodules, 0.0))
+  config.optimizer.lr_multiplier = ConfigDict(dict.fromkeys(submodules, 1.0))
+  config.optimizer.freeze = ConfigDict(dict.fromkeys(submodules, False))
   return config
 
 
@@ -57,14 +66,14 @@ def text_and_video_model() -> ConfigDict:
   model.pooling = "avg"                  # of a text's tokens: first, avg, max, last or attn
   model.l2_normalize = True
   model.topk_concepts = 5                # objects of a video that its object stream reads
-  model.separate_concepts = False
   model.text_backbone = ConfigDict({
       "kind": "bert",
       "name_or_path": "bert-base-uncased",      # a Hugging Face id, or a folder
-      "trainable_from": "encoder.layer.10",     # what comes before it in BERT is frozen; "": all of BERT
+      "trainable_from": "encoder.layer.10",     # what comes before it in BERT is frozen; "": all is frozen
       "dropout_rate": 0.1,
       "frozen_dropout": False,                  # True: dropout in the frozen layers too, as published; slow
-      "cache_gigabytes": 4.0,                   # frozen layers' outputs kept, for as many texts as fit
+      "cache_gigabytes": 4.0,    # frozen layers' outputs are kept if those of all class and concept texts, and those
+                                 # of all object sequences, need no more than this
   })
   model.text_encoder = ConfigDict({"dropout_rate": 0.5})
   model.video_encoder = ConfigDict({"dropout_rate": 0.5})

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 
 def get_config(dataset: str = "toy_actions") -> ConfigDict:
-  config = common.get_config("devise", dataset)
+  config = common.get_config("devise", dataset, ("devise",))
   config.num_epochs = 30
   config.model = ConfigDict({"dropout_rate": 0.5})
   config.loss.update({"kind": "rank", "margin": 0.1})

@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 
 
 def get_config(dataset: str = "toy_actions") -> ConfigDict:
-  config = common.get_config("ervse", dataset)
+  config = common.get_config("ervse", dataset, ("video_encoder", "text_backbone", "text_encoder", "fusion"))
   config.model = common.text_and_video_model()
   config.model.video_encoder.dropout_rate = 0.0
+  config.model.separate_concepts = False       # the object stream reads one sequence; only CPT can separate them
   config.model.fusion = "gate"                 # early, late, fc or gate
   config.model.fusion_mlp = ConfigDict({"dropout_rate": 0.5})
   config.model.clamp_obj_logits = True         # objects may only add to a class's score (fusion late and gate)

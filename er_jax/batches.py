@@ -76,20 +76,20 @@ class BatchBuilder:
     every_video = np.concatenate(list(self._sequence_ids.values()))
     return self.sequences.largest_capacity(every_video, -(-batch_size // self._num_devices))
 
-  def batch(self, batch: Batch, videos: ExampleSet, step: int) -> StepBatch:
+  def batch(self, batch: Batch, videos: ExampleSet, step: int | None = None) -> StepBatch:
     """What a step sees of the loader's batch.
 
     Args:
       batch: of the example set `videos`.
       videos: one of those given to the builder.
-      step: seeds the negative rehearsal concepts.
+      step: of the training, 0-based; seeds the negative rehearsal concepts. None: no rehearsal, only scoring.
     """
     size = _round_up(len(batch.mask), self._num_devices)
     batch = Batch(*(np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)]) for x in batch))
     objects = concept_ids = pair_weights = concept_mask = None
     if self.sequences is not None:
       objects = np.where(batch.mask, self._sequence_ids[videos][batch.rows], -1).astype(np.int32)
-    if self._rehearses:
+    if self._rehearses and step is not None:
       concept_ids, positives = self._rehearsal_set(batch, step)
       pair_weights = (positives / max(positives.sum(), 1)).astype(np.float32)
       concept_mask = concept_ids >= 0
@@ -112,7 +112,7 @@ class BatchBuilder:
       for concept in used[used >= 0]:
         text = concepts.concept_text(vocabulary[concept], config.data.concept_definitions.rehearsal)
         self._concept_text[concept] = texts.setdefault(text, len(texts))
-    token_ids = self._method.tokenizer.encode(list(texts), config.data.max_tokens)
+    token_ids = self._encode(list(texts))
     for action, text in zip(self._dataset.classes, self._class_text):
       if not len(token_ids[text]):
         raise UserError(f"No word of class {action.name!r} is in the text backbone's vocabulary; "
@@ -120,10 +120,21 @@ class BatchBuilder:
     self.texts = TextBank.build(token_ids)
     if self._rehearses:
       distinct = np.unique(self._concept_text[self._concept_text >= 0])
+      if not len(distinct):
+        raise UserError(f"{self._dataset.path}: no object was seen in any training video, so there is nothing to "
+                        "rehearse. Set config.loss.rehearsal_weight=0.")
       per_video = config.loss.rehearsal_topk + config.loss.num_negative_concepts
       most = min(_round_up(config.batch_size, self._num_devices) * per_video, len(distinct))
       self._num_concepts = _round_up(most, self._num_devices)
       self.concept_capacity = self.texts.largest_capacity(distinct, self._num_concepts // self._num_devices)
+
+  def _encode(self, texts: Sequence[str | tuple[str, str]]) -> list[np.ndarray]:
+    token_ids = self._method.tokenizer.encode(texts, self._config.data.max_tokens)
+    longest = max(map(len, token_ids), default=0)
+    if longest > self._method.max_tokens:
+      raise UserError(f"A text has {longest} tokens, but the text backbone knows {self._method.max_tokens} positions. "
+                      f"Set config.data.max_tokens={self._method.max_tokens}.")
+    return token_ids
 
   def _collect_sequences(self, videos: Sequence[ExampleSet]) -> None:
     config = self._config
@@ -136,7 +147,7 @@ class BatchBuilder:
             for row in example_set.concept_ids[:, :config.model.topk_concepts]], np.int32)
         for example_set in videos}
     texts = [" ".join(names[concept] for concept in sequence) for sequence in sequences]
-    self.sequences = TextBank.build(self._method.tokenizer.encode(texts, config.data.max_tokens))
+    self.sequences = TextBank.build(self._encode(texts))
 
   def _rehearsal_set(self, batch: Batch, step: int) -> tuple[np.ndarray, np.ndarray]:
     loss = self._config.loss

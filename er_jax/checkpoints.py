@@ -21,7 +21,7 @@ from flax.traverse_util import flatten_dict
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from er_jax.records import Record
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 
 STATE, RECORD = "state", "record"
 
@@ -58,7 +58,7 @@ class Checkpoints:
     """Writes the state at its step, if it is not there yet, and drops checkpoints that are neither latest nor best.
 
     Raises:
-      UserError: if the disk is full or not writable; the checkpoints written before stay whole.
+      Failure: if the disk is full or not writable; the checkpoints written before stay whole.
     """
     step = int(state.step)
     self._policy.best = record.best_steps
@@ -69,7 +69,7 @@ class Checkpoints:
           **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(record.to_json())}))
       self._manager.wait_until_finished()
     except (OSError, ValueError) as error:
-      raise UserError(f"Cannot write the checkpoint of step {step} to {self._folder}: {error}. Earlier checkpoints "
+      raise Failure(f"Cannot write the checkpoint of step {step} to {self._folder}: {error}. Earlier checkpoints "
                       "are whole; make room and start the same command again to go on.") from error
 
   def restore(self, like: Any, step: int | None = None) -> tuple[Any, Record]:

@@ -21,6 +21,7 @@ from er_jax.methods import Method
 from er_jax.sharding import Parallel
 from er_jax.steps import Banks, Params, Steps, device_banks
 from input_pipeline import files
+from input_pipeline.errors import UserError
 from input_pipeline.loaders import Dataset, ExampleSet, eval_batches, examples
 
 METRICS = {"precision@1": 1, "precision@5": 5}
@@ -77,10 +78,16 @@ class Evaluator:
       parallel: the devices.
       method: the model.
       config: the experiment's config.
+
+    Raises:
+      UserError: if a list has no video.
     """
     self._videos, self._builder, self._parallel, self._batch_size = videos, builder, parallel, config.eval_batch_size
     self._class_lists = {name: np.asarray(classes) for name, classes in class_lists.items()}
     self._classes = np.unique(np.concatenate(list(self._class_lists.values())))
+    for name, classes in self._class_lists.items():
+      if not np.isin(videos.labels, classes).any():
+        raise UserError(f"There is no video of any of the {len(classes)} classes of {name}.")
     class_set = builder.class_set(self._classes)
     self._steps = Steps(parallel, method, builder, class_set, config.eval_batch_size)
     self._class_set = parallel.shard(class_set)
@@ -90,7 +97,7 @@ class Evaluator:
     embeddings = self._steps.encode_classes(params, self._class_set, banks)
     scored = []
     for batch in eval_batches(self._videos, self._batch_size):
-      step_batch = self._parallel.shard(self._builder.batch(batch, self._videos, step=0))
+      step_batch = self._parallel.shard(self._builder.batch(batch, self._videos))
       scored.append((self._steps.score(params, step_batch, embeddings, banks), batch.mask))
     logits = np.concatenate([self._parallel.fetch(logits)[:len(mask)][mask] for logits, mask in scored])
     return {name: self._among(classes, logits) for name, classes in self._class_lists.items()}
@@ -150,6 +157,10 @@ def _chosen_checkpoints(experiment: Experiment, splits: Sequence[str], checkpoin
     return dict.fromkeys(splits, Path(checkpoint))
   folder = experiment.workdir / "checkpoints"
   best = Checkpoints(folder).record().best
+  missing = [split for split in splits if split.replace("test", "val") not in best]
+  if missing:
+    raise UserError(f"{folder} was validated on {len(best)} splits; the dataset now has more: {', '.join(missing)}. "
+                    "Train in a new --workdir.")
   return {split: folder / str(best[split.replace("test", "val")]["precision@1"]["step"]) for split in splits}
 
 

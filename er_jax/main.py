@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from absl import flags, logging
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, config_flags
 
 from er_jax import evaluate, methods, pictures, report, train
@@ -22,6 +23,7 @@ from input_pipeline import datasets, errors, files, loaders, prepared
 from input_pipeline.errors import UserError
 
 MODES = ("train_and_eval", "train", "eval")
+MAY_CHANGE = ("num_epochs", "eval_batch_size", "log_every_steps", "parallel", "data.data_dir", "data.split_index")
 
 
 def define_flags() -> None:
@@ -48,8 +50,12 @@ def main(argv: list[str]) -> None:
     raise UserError(f"--config is not an experiment of this project. {error}") from error
   if values.checkpoint and values.mode != "eval":
     raise UserError("--checkpoint goes with --mode=eval; to start training from it, use --config.init_from.")
-  if values.coordinator_address:
-    jax.distributed.initialize(values.coordinator_address, values.num_processes, values.process_id)
+  together = values.coordinator_address, values.num_processes, values.process_id
+  if any(value is not None for value in together):
+    if any(value is None for value in together) or not 0 <= values.process_id < values.num_processes:
+      raise UserError("Several processes need all of --coordinator_address=HOST:PORT, --num_processes=N and "
+                      "--process_id from 0 to N-1.")
+    jax.distributed.initialize(*together)
   run(values.config, values.workdir, values.mode, values.checkpoint)
 
 
@@ -74,9 +80,8 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
   folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")
   dataset = _open_dataset(config)
   with _only_run(folder):
-    if jax.process_index() == 0 and mode != "eval":
-      files.write_json(folder / "config.json", config.to_dict())
     experiment = Experiment(config, folder, dataset)
+    _keep_config(config, folder, mode)
     complete = mode == "eval" or train.train(experiment)
     if not complete:
       _say(f"Stopped, with everything saved in {folder}. The same command goes on from there.")
@@ -94,6 +99,20 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
       report.print_results(results)
       _say(f"Results, predictions and pictures are in {folder}")
     return results
+
+
+def _keep_config(config: ConfigDict, folder: Path, mode: str) -> None:
+  """Writes config.json. Raises: UserError if training would go on with another config than the workdir's."""
+  path = folder / "config.json"
+  if path.exists():
+    ours, theirs = (flatten_dict(c, sep=".") for c in (config.to_dict(), files.read_json(path)))
+    different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    different = [name for name in different if name not in MAY_CHANGE]
+    if different and mode != "eval":
+      fields = "\n".join(f"  config.{name} is {ours.get(name)!r}, was {theirs.get(name)!r}" for name in different)
+      raise UserError(f"{folder} holds a run of another config:\n{fields}\nGive another --workdir, or the old values.")
+  if jax.process_index() == 0 and (mode != "eval" or not path.exists()):
+    files.write_json(path, config.to_dict())
 
 
 def _open_dataset(config: ConfigDict) -> loaders.Dataset:

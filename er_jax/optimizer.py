@@ -102,13 +102,7 @@ def build(config: ConfigDict, learning_rate: Callable[[Array], Array],
 
 
 def frozen_submodules(config: ConfigDict, names: Iterable[str]) -> set[str]:
-  """Names of the parameters whose submodule is frozen. Raises: UserError for a submodule that does not exist."""
-  names = list(names)
-  submodules = {_submodule(name) for name in names}
-  for field in ("weight_decay", "lr_multiplier", "freeze"):
-    for submodule, value in config[field].items():
-      if submodule not in submodules and value not in (False, 0, 1):
-        raise unknown(f"submodule in config.optimizer.{field}", submodule, submodules)
+  """Names of the parameters whose submodule is frozen. A submodule without parameters may be named, too."""
   return {name for name in names if config.freeze.get(_submodule(name), False)}
 
 

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 
 
 class Record(NamedTuple):
@@ -67,7 +67,7 @@ class MetricsLog:
       with open(self._path, "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     except OSError as error:
-      raise UserError(f"Cannot write to {self._path}: {error}.") from error
+      raise Failure(f"Cannot write to {self._path}: {error}.") from error
 
   def _take_up(self) -> None:
     whole = 0

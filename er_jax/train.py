@@ -12,6 +12,8 @@ import jax
 import numpy as np
 import tensorboardX
 from flax.traverse_util import flatten_dict
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
 
 from er_jax import optimizer
 from er_jax.batches import BatchBuilder
@@ -20,7 +22,7 @@ from er_jax.evaluate import Evaluator, unseen_videos
 from er_jax.experiment import Experiment
 from er_jax.records import MetricsLog, Record
 from er_jax.steps import Steps, TrainState, device_banks
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure
 from input_pipeline.loaders import examples, steps_per_epoch, train_batches
 from input_pipeline.progress import Progress
 
@@ -32,7 +34,8 @@ def train(experiment: Experiment) -> bool:
     True when training is complete; False if SIGTERM or Ctrl-C asked it to stop (a checkpoint was written).
 
   Raises:
-    UserError: for values that do not fit, or a loss that is not a number.
+    UserError: for values that do not fit.
+    Failure: if the loss is not a number, or the disk is full.
   """
   config, dataset, parallel, method = (experiment.config, experiment.dataset, experiment.parallel, experiment.method)
   seen = examples(dataset, "train", dataset.splits.seen)
@@ -76,24 +79,28 @@ def train(experiment: Experiment) -> bool:
     record = evaluate(first_step, record)
     checkpoints.save(parallel.fetch(state), record)
   batches = train_batches(seen, config.batch_size, config.seed, config.data.shuffle, first_step, num_steps - first_step)
-  with _StopSignal() as stop, _progress(experiment, num_steps, first_step) as progress:
+  with _StopSignal() as stop, Progress(f"train {config.method}", num_steps, "steps", first_step) as progress:
     for step, batch in enumerate(batches, start=first_step + 1):
       step_batch = parallel.shard(builder.batch(batch, seen, step - 1))
       state, parts = steps.train(state, step_batch, classes, banks)
-      if step % config.log_every_steps == 0 or step == num_steps:
-        line = {"step": step, "epoch": (step - 1) // epoch_steps, **_scalars(parallel.fetch(parts)),
+      is_due = step % eval_every == 0 or step == num_steps
+      is_logged = step % config.log_every_steps == 0 or step == num_steps
+      if is_logged or is_due:
+        _check_finite(float(parallel.fetch(parts["loss"])), step, config)
+      if is_logged:
+        values = {name: float(value) for name, value in sorted(parallel.fetch(parts).items())}
+        line = {"step": step, "epoch": (step - 1) // epoch_steps, **values,
                 "learning_rate": float(learning_rate(step - 1))}
-        _check_finite(line)
         log.write(line)
         for name in line.keys() - {"step"}:
           board and board.add_scalar(f"train/{name}", line[name], step)
-      is_due = step % eval_every == 0 or step == num_steps
       if is_due:
         record = evaluate(step, record)
-      if is_due or stop.asked:
+      stopping = stop.agreed(ask_others=is_logged or is_due)
+      if is_due or stopping:
         checkpoints.save(parallel.fetch(state), record)
       progress.advance(note=_note(record))
-      if stop.asked and step < num_steps:
+      if stopping:
         break
   checkpoints.close()
   board and board.close()
@@ -106,18 +113,10 @@ def _open_board(experiment: Experiment, first_step: int) -> tensorboardX.Summary
   return tensorboardX.SummaryWriter(str(experiment.workdir / "tensorboard"), purge_step=first_step + 1)
 
 
-def _progress(experiment: Experiment, num_steps: int, done: int) -> Progress:
-  return Progress(f"train {experiment.config.method}", num_steps, "steps", done)
-
-
-def _scalars(parts: dict) -> dict[str, float]:
-  return {name: float(value) for name, value in sorted(parts.items())}
-
-
-def _check_finite(line: dict) -> None:
-  if not math.isfinite(line["loss"]):
-    raise UserError(f"The loss is {line['loss']} at step {line['step']}. Lower config.optimizer.learning_rate "
-                    f"(now {line['learning_rate']:.2g}) and start again in a new workdir.")
+def _check_finite(loss: float, step: int, config: ConfigDict) -> None:
+  if not math.isfinite(loss):
+    raise Failure(f"The loss is {loss} at step {step}. Lower config.optimizer.learning_rate (now "
+                  f"{config.optimizer.learning_rate}) and start again in a new workdir.")
 
 
 def _note(record: Record) -> str:
@@ -126,11 +125,17 @@ def _note(record: Record) -> str:
 
 
 class _StopSignal:
-  """Notes SIGTERM and SIGINT while a block runs, so that the loop can save and leave."""
+  """Notes SIGTERM and SIGINT while a block runs, so that the loop can save and leave; a second one is not caught."""
 
   def __init__(self):
-    self.asked = False
+    self._asked = False
     self._previous: dict = {}
+
+  def agreed(self, ask_others: bool) -> bool:
+    """Whether to stop now. Several processes stop together, at a step where all of them ask each other."""
+    if jax.process_count() == 1:
+      return self._asked
+    return ask_others and bool(np.any(multihost_utils.process_allgather(np.array(self._asked))))
 
   def __enter__(self) -> "_StopSignal":
     if threading.current_thread() is threading.main_thread():
@@ -143,5 +148,6 @@ class _StopSignal:
       signal.signal(number, handler)
 
   def _note(self, number, frame) -> None:
-    del number, frame
-    self.asked = True
+    del frame
+    self._asked = True
+    signal.signal(number, self._previous[number])

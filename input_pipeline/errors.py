@@ -16,6 +16,14 @@ from absl import app, flags
 class UserError(Exception):
   """A mistake in what the user gave us. The message says what, where, what was expected and what to do."""
 
+  status = 2     # of the program that ends with it
+
+
+class Failure(UserError):
+  """Something that went wrong on the way, such as a full disk. The message says how to go on."""
+
+  status = 1
+
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
   """The error for a name that is not among `known`: lists the near matches, or all names if none is near."""
@@ -26,16 +34,22 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
 
 
 def run(main: Callable[[list[str]], None]) -> None:
-  """Runs `main` under absl; a `UserError` ends the program with its message on stderr and status 2."""
+  """Runs `main` under absl.
+
+  A `UserError` ends the program with its message on stderr and status 2, a `Failure` or an OSError with status 1.
+  """
 
   def guarded(argv: list[str]) -> None:
     try:
       if len(argv) > 1:
         raise UserError(f"Unexpected argument {argv[1]!r}; options are written --name=value (see --help).")
       main(argv)
-    except UserError as error:
+    except (UserError, OSError) as error:
       print(f"error: {error}", file=sys.stderr)
-      sys.exit(2)
+      sys.exit(getattr(error, "status", Failure.status))
+    except KeyboardInterrupt:
+      print("Interrupted. The same command goes on from what is saved.", file=sys.stderr)
+      sys.exit(130)
 
   def parse(argv: list[str]) -> list[str]:
     try:

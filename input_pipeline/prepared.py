@@ -76,7 +76,7 @@ class Dataset:
     self.splits = splits_lib.read_splits(splits_path, len(self.classes)) if splits_path.exists() else None
     self.feature_dim = int(self._builder.info.features["feature"].shape[0])
     vectors_path = path / "class_vectors.npy"
-    self.class_vectors = np.load(vectors_path, allow_pickle=False) if vectors_path.exists() else None
+    self.class_vectors = _class_vectors(vectors_path, len(self.classes)) if vectors_path.exists() else None
     self.source = files.read_json(path / "source.json")
     self.source_root = Path(self.source["root"])
     self._tables: dict[str, Table] = {}
@@ -132,6 +132,16 @@ class Dataset:
         raise UserError(f"{self.path}: split {split!r}, example {names[outside[0]]!r}: {what} outside {low}.."
                         f"{limit - 1}. The files beside the dataset do not belong to it; prepare it again.")
     return Table(np.array(names), labels, concept_ids, features, records)
+
+
+def _class_vectors(path: Path, num_classes: int) -> np.ndarray:
+  try:
+    vectors = np.load(path, allow_pickle=False)
+  except (OSError, ValueError) as error:
+    raise UserError(f"Cannot read {path}: {error}. Prepare the dataset again.") from error
+  if vectors.ndim != 2 or len(vectors) != num_classes or vectors.dtype.kind != "f":
+    raise UserError(f"{path} holds {vectors.dtype} {vectors.shape}; expected float ({num_classes}, V), a row a class.")
+  return vectors.astype(np.float32)
 
 
 def _fields(record: bytes) -> Any:

@@ -5,7 +5,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
   echo "error: Python 3.11 or newer is needed, as $python; set PYTHON=/path/to/python3.11 to choose another." >&2
   exit 2
 fi
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+[ -x .venv/bin/pip ] || "$python" -m venv --clear .venv
 for requirements in "$@"; do
   stamp=".venv/installed-$(basename "$requirements")"
   if ! cmp -s "$requirements" "$stamp"; then

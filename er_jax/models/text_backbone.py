@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from er_jax.models import bert
 from er_jax.text_bank import Texts
 from input_pipeline import tokenizers
-from input_pipeline.errors import unknown
+from input_pipeline.errors import UserError, unknown
 
 
 class BertBackbone(nn.Module):
@@ -68,20 +68,32 @@ class Backbone(NamedTuple):
     tokenizer: texts to token ids of its vocabulary.
     params: its pretrained parameters, or None to start from random ones.
     frozen: names ("bert/embeddings/...") of its parameters that do not train.
+    max_tokens: the longest text that it can read.
   """
   module: nn.Module
   tokenizer: tokenizers.Tokenizer
   params: Any
   frozen: frozenset[str]
+  max_tokens: int
 
 
-def build(config: ConfigDict, dtype: jnp.dtype) -> Backbone:
-  """The backbone that `config.model.text_backbone` describes. Raises: UserError for an unknown kind or bad files."""
+def build(config: ConfigDict, dtype: jnp.dtype, frozen: bool = False) -> Backbone:
+  """The backbone that `config.model.text_backbone` describes, wholly frozen if `frozen`.
+
+  Raises:
+    UserError: for an unknown kind, or files that are not a BERT's.
+  """
   if config.kind != "bert":
     raise unknown("config.model.text_backbone.kind", config.kind, ("bert",))
   bert_config, params, folder = bert.load_bert(config.name_or_path)
-  embeddings_frozen, num_frozen_layers = bert.num_frozen_layers(bert_config, config.trainable_from)
+  tokenizer = tokenizers.WordPiece(folder)
+  if tokenizer.vocab_size > bert_config.vocab_size:
+    raise UserError(f"{folder}: vocab.txt has {tokenizer.vocab_size} word pieces, but config.json says vocab_size "
+                    f"{bert_config.vocab_size}.")
+  trainable_from = "" if frozen else config.trainable_from
+  embeddings_frozen, num_frozen_layers = bert.num_frozen_layers(bert_config, trainable_from)
   module = BertBackbone(bert_config, num_frozen_layers if embeddings_frozen else None, config.dropout_rate,
                         config.frozen_dropout, dtype)
-  frozen = frozenset("bert/" + "/".join(path) for path in bert.frozen_names(bert_config, config.trainable_from))
-  return Backbone(module, tokenizers.WordPiece(folder), None if params is None else {"bert": params}, frozen)
+  names = frozenset("bert/" + "/".join(path) for path in bert.frozen_names(bert_config, trainable_from))
+  return Backbone(module, tokenizer, None if params is None else {"bert": params}, names,
+                  bert_config.max_position_embeddings)

@@ -40,7 +40,8 @@ def test_published_values_of_the_full_method():
   assert (config.batch_size, config.num_epochs, config.optimizer.learning_rate) == (128, 10, 1e-4)
   assert (config.optimizer.warmup_steps, config.optimizer.decay_steps, config.optimizer.clip_norm) == (1700, 17000, 10)
   assert (config.model.fusion, config.model.embed_dim, config.model.pooling) == ("gate", 512, "avg")
-  assert config.optimizer.weight_decay.to_dict() == {"video_encoder": 1e-4, "text_encoder": 1e-4, "fusion": 1e-4}
+  assert config.optimizer.weight_decay.to_dict() == {
+      "video_encoder": 1e-4, "text_encoder": 1e-4, "fusion": 1e-4, "text_backbone": 0.0}
   assert config.model.text_backbone.trainable_from == "encoder.layer.10" and config.loss.temperature == 0.1
 
 

@@ -35,4 +35,4 @@ if __name__ == "__main__":
     run(sys.argv[1:])
   except errors.UserError as error:
     print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(error.status)

@@ -28,6 +28,7 @@ def command(*flags) -> subprocess.CompletedProcess:
     (["--config=configs/vse.py:toy_actions", "--config.method=vsee", "--config.data.data_dir=/nowhere"], "vse"),
     (["--config=configs/nothing.py"], "configs/nothing.py"),
     (["--config=configs/ervse.py", "--mode=evl"], "evl"),
+    (["--config=configs/ervse.py", "--config.optimizer.freeze.fusion=True", "--num_processes=2"], "--process_id"),
     ([], "--config"),
 ])
 def test_a_mistake_ends_with_a_message_and_status_2(flags, message):
@@ -91,6 +92,29 @@ def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeyp
   chosen = main.run(small_config("devise", bert_folder), str(workdir), mode="eval",
                     checkpoint=str(workdir / "checkpoints" / str(step)))
   assert chosen["splits"]["0"] == results["splits"]["0"]
+
+
+def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folder, monkeypatch):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  workdir = tmp_path / "run"
+  main.run(small_config("devise", bert_folder), str(workdir), mode="train")
+  before = (workdir / "config.json").read_bytes()
+  with pytest.raises(UserError, match=r"config.seed is 7, was 0(.|\n)*another --workdir"):
+    main.run(small_config("devise", bert_folder, seed=7), str(workdir))
+  with pytest.raises(UserError, match="float32"):
+    main.run(small_config("devise", bert_folder, dtype="float23"), str(workdir))
+  assert (workdir / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("field, value", [
+    ("batch_size", 0), ("log_every_steps", 0), ("seed", -1), ("loss.temperature", 0.0),
+    ("model.text_encoder.dropout_rate", -0.1), ("model.separate_concepts", True)])
+def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, field, value):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  config = small_config("ervse", bert_folder)
+  config.update_from_flattened_dict({field: value})
+  with pytest.raises(UserError, match=field.replace(".", r"\.")):
+    main.run(config, str(tmp_path / "run"))
 
 
 def test_evaluating_without_training_says_what_to_do(tmp_path, bert_folder, monkeypatch):

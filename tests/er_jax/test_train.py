@@ -76,6 +76,13 @@ def test_two_processes_of_four_devices_give_the_losses_of_one_and_write_once(tmp
   assert "mean ± std" in outputs[0] and "mean ± std" not in outputs[1]
 
 
+@pytest.mark.parametrize("fusion", ["early", "late", "fc"])
+def test_every_fusion_trains_with_an_evaluation_batch_larger_than_the_training_batch(tmp_path, bert_folder, fusion):
+  workdir = run_here(tmp_path, fusion, bert_folder, jax.devices()[:1], num_epochs=1, batch_size=4, eval_batch_size=16,
+                     model__fusion=fusion, model__clamp_obj_logits=fusion == "late")
+  assert np.isfinite(losses_of(workdir)).all() and len(losses_of(workdir)) == 11
+
+
 def test_the_loss_falls(one_device):
   assert np.mean(losses_of(one_device)[-3:]) < 0.8 * np.mean(losses_of(one_device)[:3])
 
