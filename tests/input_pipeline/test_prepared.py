@@ -95,8 +95,20 @@ def test_lists_that_belong_to_another_dataset_are_noticed(prepared, tmp_path, fi
   shutil.copytree(prepared.data_dir / "toy_actions" / "1.0.0", folder)
   (folder / file).write_text("".join((folder / file).read_text().splitlines(keepends=True)[:2]))
   (folder / "class_splits.json").unlink()
+  (folder / "class_vectors.npy").unlink()
   with pytest.raises(UserError, match=f"{what} outside"):
     open_dataset(tmp_path, "toy_actions").table("train")
+
+
+def test_class_vectors_of_another_class_list_are_noticed(prepared, tmp_path):
+  folder = tmp_path / "toy_actions" / "1.0.0"
+  shutil.copytree(prepared.data_dir / "toy_actions" / "1.0.0", folder)
+  np.save(folder / "class_vectors.npy", np.zeros((3, 4), np.float32))
+  with pytest.raises(UserError, match="class_vectors.npy.*expected float .7, V."):
+    open_dataset(tmp_path, "toy_actions")
+  (folder / "class_vectors.npy").write_bytes(b"cut")
+  with pytest.raises(UserError, match="Cannot read .*class_vectors.npy"):
+    open_dataset(tmp_path, "toy_actions")
 
 
 def test_video_of_an_example_is_found_by_its_name(prepared, tmp_path):
