@@ -153,8 +153,8 @@ def device_banks(builder: BatchBuilder, parallel: Parallel, method: Method, para
     parallel: the devices.
     method: the model whose frozen layers are run.
     params: on the host or one device.
-    cache_bytes: how many bytes of frozen output may be kept; object sequences beyond run their frozen layers in
-      every step.
+    cache_bytes: the most that the frozen output of each bank may take; a bank that needs more keeps none, and its
+      texts run their frozen layers in every step.
   """
   banks = Banks(builder.texts, builder.sequences)
   backbone = getattr(method.module, "backbone", None)

@@ -35,6 +35,7 @@ from input_pipeline.errors import UserError
 from input_pipeline.extract import NO_FILE, Extractor, extract
 from input_pipeline.feature_store import FeatureStore
 
+
 def prepare(
     dataset: str,
     data_dir: str | Path,
