@@ -39,9 +39,16 @@ def get_config(method: str, dataset: str, submodules: Sequence[str]) -> ConfigDi
   config.data.concept_definitions = ConfigDict({"input": True, "rehearsal": True})
 
   config.model = ConfigDict()
-  config.loss = ConfigDict({"kind": "ce", "temperature": 0.1, "margin": 0.2, "max_violation": False, "topk": 1,
-                            "reduction": "sum", "rehearsal_weight": 0.0, "rehearsal_topk": 5,
-                            "num_negative_concepts": 0})
+  config.loss = ConfigDict()
+  config.loss.kind = "ce"                # ce, rank or, for VSE, l2; methods that regress have mse and nothing else
+  config.loss.temperature = 0.1          # ce: divides the scores
+  config.loss.margin = 0.2               # rank: by how much the video's own class should win
+  config.loss.max_violation = False      # rank: count only the `topk` worst violations of a video
+  config.loss.topk = 1
+  config.loss.reduction = "sum"          # rank, over classes: sum, mean or weighted (by the target's rank)
+  config.loss.rehearsal_weight = 0.0     # of the rehearsal loss; 0: none
+  config.loss.rehearsal_topk = 5         # objects of a video that it is asked to name
+  config.loss.num_negative_concepts = 0  # random other objects a video that it is asked not to name
 
   config.optimizer = ConfigDict()
   config.optimizer.name = "adam"         # adam (L2 decay, as published), adamw (decoupled decay) or sgd
@@ -59,22 +66,47 @@ def get_config(method: str, dataset: str, submodules: Sequence[str]) -> ConfigDi
   return config
 
 
-def text_and_video_model() -> ConfigDict:
-  """`config.model` of the methods that embed texts with BERT and videos in one space."""
+TEXT_SUBMODULES = ("video_encoder", "text_backbone", "text_encoder")
+
+
+def text_model() -> ConfigDict:
+  """`config.model` of the methods that read texts."""
   model = ConfigDict()
   model.embed_dim = 512
   model.pooling = "avg"                  # of a text's tokens: first, avg, max, last or attn
   model.l2_normalize = True
-  model.topk_concepts = 5                # objects of a video that its object stream reads
   model.text_backbone = ConfigDict({
-      "kind": "bert",
+      "kind": "bert",                           # bert; rnn or embedding, on the dataset's word list and word vectors
+      "dropout_rate": 0.1,
+      # bert:
       "name_or_path": "bert-base-uncased",      # a Hugging Face id, or a folder
       "trainable_from": "encoder.layer.10",     # what comes before it in BERT is frozen; "": all is frozen
-      "dropout_rate": 0.1,
       "frozen_dropout": False,                  # True: dropout in the frozen layers too, as published; slow
       "cache_gigabytes": 4.0,    # frozen layers' outputs are kept if those of all class and concept texts, and those
                                  # of all object sequences, need no more than this
+      # rnn and embedding:
+      "frozen_embedding": True,                 # the word vectors do not train
+      "word_dim": 300,                          # width of word vectors, where the dataset brings none
+      # rnn:
+      "cell": "gru",                            # gru or lstm
+      "bidirectional": True,                    # the two directions are averaged
+      "hidden_dim": 512,
   })
   model.text_encoder = ConfigDict({"dropout_rate": 0.5})
-  model.video_encoder = ConfigDict({"dropout_rate": 0.5})
   return model
+
+
+def objects(model: ConfigDict) -> None:
+  """Adds the fields of the methods that read a video's objects."""
+  model.topk_concepts = 5                # objects of a video that its object stream reads
+  model.separate_concepts = False        # True: each object is a text of its own, weighted; only CPT has that
+
+
+def bilinear(method: str, dataset: str) -> ConfigDict:
+  """The experiment that DEVISE, ALE and SJE share; they differ in their ranking loss."""
+  config = get_config(method, dataset, (method,))
+  config.num_epochs = 30
+  config.model = ConfigDict({"dropout_rate": 0.5})       # of video features and class vectors
+  config.loss.update({"kind": "rank", "margin": 0.1})
+  config.optimizer.update({"warmup_steps": 2000, "decay_steps": 50000})
+  return config

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 
 def get_config(dataset: str = "toy_actions") -> ConfigDict:
-  config = common.get_config("vse", dataset, ("video_encoder", "text_backbone", "text_encoder"))
-  config.model = common.text_and_video_model()
+  config = common.get_config("vse", dataset, common.TEXT_SUBMODULES)
+  config.model = common.text_model()
+  config.model.video_encoder = ConfigDict({"dropout_rate": 0.5})
   config.optimizer.weight_decay.update({"video_encoder": 1e-4, "text_encoder": 1e-4, "text_backbone": 1e-4})
   return toy.adapt(config)

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from er_jax.inputs import ClassSet, StepBatch, Targets
+from er_jax.inputs import ClassSet, Graph, StepBatch, Targets
 from er_jax.methods import Method
+from er_jax.models.gcn import neighbour_graph
 from er_jax.text_bank import Capacity, TextBank
 from input_pipeline import concepts, descriptions
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import Batch, Dataset, ExampleSet
+from input_pipeline.prepared import need
 
 
 class BatchBuilder:
@@ -25,7 +27,8 @@ class BatchBuilder:
 
   Attributes:
     texts: bank of the class texts and the rehearsal concepts' texts; None if the method reads no texts.
-    sequences: bank of the videos' object sequences; None if the method reads no objects.
+    sequences: bank of the videos' object texts; None if the method reads no objects.
+    graph: of all the dataset's classes; None if the method reads none.
     concept_capacity: room for one device's share of a batch's rehearsal concepts; None where there are none.
   """
 
@@ -40,30 +43,46 @@ class BatchBuilder:
       videos: the example sets that batches will come from.
       num_devices: D.
       rehearse: False leaves the rehearsal concepts out, where nothing is trained.
+
+    Raises:
+      UserError: if the dataset lacks what the method reads, or a class's words are all unknown.
     """
     self._dataset, self._config, self._method, self._num_devices = dataset, config, method, num_devices
-    self.texts = self.sequences = self.concept_capacity = None
+    self.texts = self.sequences = self.concept_capacity = self.graph = None
     self._rehearses = method.rehearses and rehearse
-    if (method.reads_objects or self._rehearses) and not dataset.concepts:
-      raise UserError(f"{dataset.path} has no objects (concepts.jsonl), which method {method.name} needs.")
+    if method.reads_objects or self._rehearses:
+      need(dataset, "concepts", f"method {method.name}")
+    if method.reads_graph:
+      vectors = need(dataset, "class_vectors", f"method {method.name}")
+      self.graph = Graph(vectors, neighbour_graph(vectors, config.model.num_neighbors))
     if method.tokenizer is not None:
       self._collect_texts(videos)
     if method.reads_objects:
       self._collect_sequences(videos)
 
-  def class_set(self, class_ids: Sequence[int]) -> ClassSet:
-    """The classes with these positions in the dataset's list, padded to the devices."""
+  def class_set(self, class_ids: Sequence[int], training: bool = False) -> ClassSet:
+    """The classes with these positions in the dataset's list, padded to the devices.
+
+    Args:
+      class_ids: positions; classes of the dataset's splits.
+      training: whether it is to be trained on; a method that reads the graph then regresses to a classifier.
+
+    Raises:
+      UserError: if the method needs a classifier that the dataset lacks.
+    """
     count = _round_up(len(class_ids), self._num_devices)
     class_ids = np.asarray(class_ids, np.int32)
-    mask = np.arange(count) < len(class_ids)
-    ids = vectors = None
-    if self.texts is not None:
-      ids = np.full(count, -1, np.int32)
-      ids[mask] = self._class_text[class_ids]
-    if self._method.reads_vectors:
-      vectors = np.zeros((count, self._dataset.class_vectors.shape[1]), np.float32)
-      vectors[mask] = self._dataset.class_vectors[class_ids]
-    return ClassSet(ids=ids, rows=np.arange(count, dtype=np.int32), mask=mask, vectors=vectors)
+
+    def padded(values: np.ndarray, fill: int = 0) -> np.ndarray:
+      return np.pad(values, ((0, count - len(values)), *((0, 0),) * (values.ndim - 1)), constant_values=fill)
+
+    return ClassSet(
+        rows=np.arange(count, dtype=np.int32),
+        mask=np.arange(count) < len(class_ids),
+        ids=None if self.texts is None else padded(self._class_text[class_ids], -1),
+        vectors=padded(self._dataset.class_vectors[class_ids]) if self._method.reads_vectors else None,
+        nodes=padded(class_ids) if self._method.reads_graph else None,
+        classifier=padded(self._classifier(class_ids)) if self._method.reads_graph and training else None)
 
   def class_capacity(self, classes: ClassSet) -> Capacity | None:
     """Room for one device's share of a class set."""
@@ -73,7 +92,7 @@ class BatchBuilder:
     """Room for the object sequences of one device's share of any batch; None if the method reads no objects."""
     if self.sequences is None:
       return None
-    every_video = np.concatenate(list(self._sequence_ids.values()))
+    every_video = np.concatenate(list(self._sequence_ids.values()))    # (videos, S)
     return self.sequences.largest_capacity(every_video, -(-batch_size // self._num_devices))
 
   def batch(self, batch: Batch, videos: ExampleSet, step: int | None = None) -> StepBatch:
@@ -88,7 +107,7 @@ class BatchBuilder:
     batch = Batch(*(np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)]) for x in batch))
     objects = concept_ids = pair_weights = concept_mask = None
     if self.sequences is not None:
-      objects = np.where(batch.mask, self._sequence_ids[videos][batch.rows], -1).astype(np.int32)
+      objects = np.where(batch.mask[:, None], self._sequence_ids[videos][batch.rows], -1).astype(np.int32)
     if self._rehearses and step is not None:
       concept_ids, positives = self._rehearsal_set(batch, step)
       pair_weights = (positives / max(positives.sum(), 1)).astype(np.float32)
@@ -99,23 +118,26 @@ class BatchBuilder:
                      concepts=concept_ids, targets=targets)
 
   def _collect_texts(self, videos: Sequence[ExampleSet]) -> None:
-    config, vocabulary = self._config, self._dataset.concepts
+    config, vocabulary, classes = self._config, self._dataset.concepts, self._dataset.classes
+    splits, separator = self._dataset.splits, self._method.tokenizer.separator
     texts: dict[str | tuple[str, str], int] = {}
-    self._class_text = np.array([
-        texts.setdefault(descriptions.class_text(action, config.data.class_text), len(texts))
-        for action in self._dataset.classes], np.int32)
+    self._class_text = np.full(len(classes), -1, np.int32)
+    in_splits = sorted({*splits.seen}.union(*splits.val, *splits.test))
+    for index in in_splits:
+      text = descriptions.class_text(classes[index], config.data.class_text, separator)
+      self._class_text[index] = texts.setdefault(text, len(texts))
     self._concept_text = np.full(len(vocabulary) + 1, -1, np.int32)   # the last one stands for no concept
     if self._rehearses:
       used = np.unique(np.concatenate([v.concept_ids[:, :config.loss.rehearsal_topk].ravel() for v in videos]))
       if config.loss.num_negative_concepts:
         used = np.arange(len(vocabulary))
       for concept in used[used >= 0]:
-        text = concepts.concept_text(vocabulary[concept], config.data.concept_definitions.rehearsal)
+        text = concepts.concept_text(vocabulary[concept], config.data.concept_definitions.rehearsal, separator)
         self._concept_text[concept] = texts.setdefault(text, len(texts))
     token_ids = self._encode(list(texts))
-    for action, text in zip(self._dataset.classes, self._class_text):
-      if not len(token_ids[text]):
-        raise UserError(f"No word of class {action.name!r} is in the text backbone's vocabulary; "
+    for index in in_splits:
+      if not len(token_ids[self._class_text[index]]):
+        raise UserError(f"No word of class {classes[index].name!r} is in the text backbone's vocabulary; "
                         "give it a description in known words, or use another backbone.")
     self.texts = TextBank.build(token_ids)
     if self._rehearses:
@@ -126,7 +148,7 @@ class BatchBuilder:
       per_video = config.loss.rehearsal_topk + config.loss.num_negative_concepts
       most = min(_round_up(config.batch_size, self._num_devices) * per_video, len(distinct))
       self._num_concepts = _round_up(most, self._num_devices)
-      self.concept_capacity = self.texts.largest_capacity(distinct, self._num_concepts // self._num_devices)
+      self.concept_capacity = self.texts.largest_capacity(distinct[:, None], self._num_concepts // self._num_devices)
 
   def _encode(self, texts: Sequence[str | tuple[str, str]]) -> list[np.ndarray]:
     token_ids = self._method.tokenizer.encode(texts, self._config.data.max_tokens)
@@ -137,17 +159,35 @@ class BatchBuilder:
     return token_ids
 
   def _collect_sequences(self, videos: Sequence[ExampleSet]) -> None:
+    """Each video's objects: (videos, 1) ids of their names joined to one text, or (videos, S) of one text each."""
     config = self._config
-    names = [concepts.concept_text(concept, config.data.concept_definitions.input)
+    names = [concepts.concept_text(concept, config.data.concept_definitions.input, self._method.tokenizer.separator)
              for concept in self._dataset.concepts]
     sequences: dict[tuple[int, ...], int] = {}
+
+    def ids_of(seen: np.ndarray) -> list[int]:
+      if config.model.separate_concepts:
+        return [sequences.setdefault((concept,), len(sequences)) if concept >= 0 else -1 for concept in seen.tolist()]
+      return [sequences.setdefault(tuple(seen[seen >= 0].tolist()), len(sequences))]
+
     self._sequence_ids = {
-        example_set: np.array([
-            sequences.setdefault(tuple(row[row >= 0]), len(sequences))
-            for row in example_set.concept_ids[:, :config.model.topk_concepts]], np.int32)
+        example_set: np.array([ids_of(row) for row in example_set.concept_ids[:, :config.model.topk_concepts]], np.int32)
         for example_set in videos}
+    if not any(sequences):
+      raise UserError(f"{self._dataset.path}: no object was seen in any video, so method {self._method.name} has "
+                      "nothing to read.")
     texts = [" ".join(names[concept] for concept in sequence) for sequence in sequences]
     self.sequences = TextBank.build(self._encode(texts))
+
+  def _classifier(self, class_ids: np.ndarray) -> np.ndarray:
+    """(C, F) rows of the video classifier: row r is class r's, or, if there is one for each class, in their order."""
+    rows = need(self._dataset, "classifier_rows", f"method {self._method.name}")
+    if class_ids.max() < len(rows):
+      return rows[class_ids]
+    if len(rows) == len(class_ids):
+      return rows
+    raise UserError(f"{self._dataset.path}: the video classifier (classifier_rows.npy) has {len(rows)} rows, but the seen "
+                    f"classes, of which it should have one each, are {len(class_ids)}, up to class {class_ids.max()}.")
 
   def _rehearsal_set(self, batch: Batch, step: int) -> tuple[np.ndarray, np.ndarray]:
     loss = self._config.loss
@@ -197,14 +237,18 @@ def deal(ids: np.ndarray, own: np.ndarray, slots: int, num_devices: int) -> tupl
 
 
 def negative_concepts(concept_ids: np.ndarray, count: int, num_concepts: int, seed: tuple[int, ...]) -> np.ndarray:
-  """(B, count) int32 random concepts that are not among each video's concept_ids (B, 20), without repetition."""
+  """(B, count) int32 random concepts that are not among each video's concept_ids (B, 20), without repetition.
+
+  A video that shows nearly the whole vocabulary has fewer, then -1.
+  """
   random = np.random.default_rng(seed)
   negatives = np.full((len(concept_ids), count), -1, np.int32)
   if count:
-    for row, own in zip(negatives, concept_ids):
-      others = np.setdiff1d(np.arange(num_concepts), own)
-      chosen = random.choice(others, min(count, len(others)), replace=False)
-      row[:len(chosen)] = chosen
+    for row, seen in zip(negatives, concept_ids):
+      own = np.unique(seen[seen >= 0])
+      others = num_concepts - len(own)
+      chosen = random.choice(others, min(count, others), replace=False)     # of the concepts left over, in their order
+      row[:len(chosen)] = chosen + np.searchsorted(own - np.arange(len(own)), chosen, side="right")
   return negatives
 
 

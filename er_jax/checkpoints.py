@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from er_jax.records import Record
@@ -111,12 +111,13 @@ def save_params(path: str | os.PathLike, params: dict) -> None:
     checkpointer.save(path, params)
 
 
-def load_params(path: str | os.PathLike, like: dict) -> dict:
+def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> dict:
   """Parameters from a converted checkpoint, or from one step's folder under a run's checkpoints/.
 
   Args:
     path: the folder.
     like: parameters of the same structure and shapes.
+    may_be_alone: name of a parameter that a checkpoint may hold without any other.
 
   Raises:
     UserError: if there is no checkpoint, or it belongs to another model: lists the names that differ.
@@ -125,8 +126,8 @@ def load_params(path: str | os.PathLike, like: dict) -> dict:
   if not path.is_dir():
     raise UserError(f"No checkpoint folder {path}.")
   of_run = (path / STATE).is_dir()
-  folder = path / STATE if of_run else path
-  with ocp.StandardCheckpointer() as checkpointer:
+  folder, prefix = (path / STATE, "params/") if of_run else (path, "")
+  with ocp.PyTreeCheckpointer() as checkpointer:
     try:
       shapes = _shapes_of(checkpointer.metadata(folder).item_metadata)
     except (FileNotFoundError, ValueError, KeyError, AttributeError):
@@ -135,16 +136,15 @@ def load_params(path: str | os.PathLike, like: dict) -> dict:
       steps = sorted(child.name for child in path.iterdir() if (child / STATE).is_dir())
       hint = f" Give one step's folder: {', '.join(steps)}." if steps else ""
       raise UserError(f"{path} is not a checkpoint.{hint}")
-    if of_run:
-      shapes = {name.removeprefix("params/"): shape for name, shape in shapes.items() if name.startswith("params/")}
+    shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+    if shapes.keys() == {may_be_alone}:
+      like = unflatten_dict({may_be_alone: flatten_dict(like, sep="/").get(may_be_alone)}, sep="/")
     _check_same(shapes, like, path)
-    if not of_run:
-      return checkpointer.restore(folder, _abstract(like))
-    with ocp.PyTreeCheckpointer() as partial:
-      wanted = {"params": _abstract(like)}
-      restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-      return partial.restore(folder, args=ocp.args.PyTreeRestore(
-          wanted, restore_args=restore_args, partial_restore=True))["params"]
+    wanted = {"params": _abstract(like)} if of_run else _abstract(like)
+    restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+    restored = checkpointer.restore(folder, args=ocp.args.PyTreeRestore(
+        wanted, restore_args=restore_args, partial_restore=True))
+    return restored["params"] if of_run else restored
 
 
 def _abstract(tree: Any) -> Any:

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from er_jax import checkpoints, methods
+from er_jax.models.text_backbone import WORD_TABLE
 from er_jax.sharding import Parallel
 from er_jax.steps import Params, init_params, params_like
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import Dataset
+
+WORD_VECTORS = f"text_backbone/{WORD_TABLE}"     # what a checkpoint of word vectors alone holds
 
 
 class Experiment:
@@ -39,20 +43,28 @@ class Experiment:
                       f"{len(dataset.splits.test)} splits (0 to {len(dataset.splits.test) - 1}).")
     self.vector_dim = None if dataset.class_vectors is None else dataset.class_vectors.shape[1]
     self.parallel = Parallel(config.parallel, devices)
-    self.method = methods.build(config, self.vector_dim)
+    self.method = methods.build(config, dataset)
     self.is_main = jax.process_index() == 0
 
   def first_params(self) -> Params:
-    """The parameters that training starts from."""
-    if self.config.init_from:
-      return self.load_params(self.config.init_from)
+    """The parameters that training starts from. Raises: UserError if `config.init_from` is of another model."""
+    if not self.config.init_from:
+      return self._random_params()
+    loaded = self.load_params(self.config.init_from, may_be_alone=WORD_VECTORS)
+    flat = flatten_dict(loaded, sep="/")
+    if flat.keys() != {WORD_VECTORS}:
+      return loaded
+    return unflatten_dict({**flatten_dict(self._random_params(), sep="/"), **flat}, sep="/")
+
+  def load_params(self, checkpoint: str | os.PathLike, may_be_alone: str = "") -> Params:
+    """The parameters in a checkpoint folder. Raises: UserError if it belongs to another model."""
+    like = params_like(self.method, self.dataset.feature_dim, self.vector_dim)
+    return checkpoints.load_params(checkpoint, like, may_be_alone)
+
+  def _random_params(self) -> Params:
+    """Random ones, and pretrained ones in their places."""
     params = init_params(self.method, self.dataset.feature_dim, self.vector_dim, self.config.seed)
     return jax.tree.map(np.asarray, params)
-
-  def load_params(self, checkpoint: str | os.PathLike) -> Params:
-    """The parameters in a checkpoint folder. Raises: UserError if it belongs to another model."""
-    return checkpoints.load_params(
-        checkpoint, params_like(self.method, self.dataset.feature_dim, self.vector_dim))
 
   @property
   def cache_bytes(self) -> int:

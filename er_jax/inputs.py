@@ -11,13 +11,26 @@ from er_jax.text_bank import Texts
 
 
 @flax.struct.dataclass
+class Graph:
+  """All N classes of a dataset as nodes of a graph, seen and unseen.
+
+  Attributes:
+    vectors: (N, V) float32 class vectors.
+    edges: (N, N) float32, how much each node listens to each other one; rows sum to 1.
+  """
+  vectors: Array
+  edges: Array
+
+
+@flax.struct.dataclass
 class VideoInputs:
   """Videos as a model sees them.
 
   Attributes:
     features: (b, F) float32, spatio-temporal features.
     rows: (b,) int32, each video's place in the whole batch.
-    objects: the b videos' object sequences (their top concepts' texts joined), or None.
+    objects: the videos' object texts, b * S of them, those of a video together; or None. S is 1 where a video's top
+      concepts are joined to one sequence, else their number (an absent concept is an empty text).
   """
   features: Array
   rows: Array
@@ -33,11 +46,17 @@ class ClassInputs:
     mask: (c,) bool, False on padding.
     texts: the c class texts, or None.
     vectors: (c, V) float32 class vectors, or None.
+    nodes: (c,) int32, each class's node in `graph`, or None.
+    graph: or None.
+    classifier: (c, F) float32 rows of a video classifier, which training on a graph regresses to; or None.
   """
   rows: Array
   mask: Array
   texts: Texts | None = None
   vectors: Array | None = None
+  nodes: Array | None = None
+  graph: Graph | None = None
+  classifier: Array | None = None
 
 
 @flax.struct.dataclass
@@ -62,15 +81,19 @@ class ClassSet:
   """The classes to choose from, by reference to the text bank. Leading axis: padded to the number of devices.
 
   Attributes:
-    ids: (C,) int32 text ids, -1 on padding; None where the method reads no class text.
     rows: (C,) int32.
     mask: (C,) bool.
-    vectors: (C, V) float32 or None.
+    ids: (C,) int32 text ids, -1 on padding; None where the method reads no class text.
+    vectors: (C, V) float32; None where the method reads no class vectors.
+    nodes: (C,) int32 nodes of the graph, 0 on padding; None where the method reads no graph.
+    classifier: (C, F) float32, zeros on padding; or None.
   """
-  ids: Array | None
   rows: Array
   mask: Array
-  vectors: Array | None
+  ids: Array | None = None
+  vectors: Array | None = None
+  nodes: Array | None = None
+  classifier: Array | None = None
 
 
 @flax.struct.dataclass
@@ -80,7 +103,7 @@ class StepBatch:
   Attributes:
     features: (B, F) float32.
     rows: (B,) int32.
-    objects: (B,) int32 ids of object sequences, or None.
+    objects: (B, S) int32 ids of object texts (see `VideoInputs`), -1 for none; or None.
     concepts: (K,) int32 text ids of the rehearsal set, -1 on padding; or None.
     targets: see `Targets`; here of the whole batch.
   """

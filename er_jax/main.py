@@ -78,6 +78,9 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
   methods.check("config.method", config.method, methods.METHODS)
   datasets.check_name(config.data.dataset)
   folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")
+  if mode == "eval" and not checkpoint and not (folder / "checkpoints").is_dir():
+    raise UserError(f"No run in {folder}: it has no checkpoints. Train first (--mode=train), or name a checkpoint with "
+                    "--checkpoint.")
   dataset = _open_dataset(config)
   with _only_run(folder):
     experiment = Experiment(config, folder, dataset)

@@ -36,6 +36,16 @@ def per_class_accuracy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return 100.0 * np.diag(confusion) / confusion.sum(axis=1)
 
 
+def mean_class_accuracy(logits: np.ndarray, targets: np.ndarray) -> float:
+  """Mean over the classes that have videos of the percent of their videos that are recognised (top 1)."""
+  return float(np.nanmean(per_class_accuracy(logits, targets)))
+
+
+def harmonic_mean(first: float, second: float) -> float:
+  """2 a b / (a + b); 0 if both are 0."""
+  return 2 * first * second / (first + second) if first + second else 0.0
+
+
 def confusion_matrix(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
   """(C, C) int counts: row is the true class, column the predicted one."""
   classes = logits.shape[1]

@@ -8,6 +8,7 @@
 weight_decay, lr_multiplier and freeze speak of.
 """
 
+import math
 from collections.abc import Callable, Iterable
 
 import jax.numpy as jnp
@@ -30,7 +31,8 @@ def schedule(config: ConfigDict, batch_size: int) -> Callable[[Array], Array]:
 
   Returns:
     step -> learning rate. Up to W: base * g^(t/W - 1), or the straight line from base/g to base. After: for cosine
-    base * (1 + cos(pi t/T)) / (1 + cos(pi W/T)), which is PyTorch's recursive CosineAnnealingLR continued from base.
+    base * (1 + cos(pi t/T)) / (1 + cos(pi W/T)), which is PyTorch's recursive CosineAnnealingLR continued from base;
+    beyond T, where that passes through 0 and starts afresh, base * (1 + cos(pi t/T)) / 2.
   """
   base, warmup_steps, decay_steps = config.learning_rate, config.warmup_steps, config.decay_steps
   if config.schedule != "constant" and decay_steps < 1:
@@ -48,8 +50,8 @@ def schedule(config: ConfigDict, batch_size: int) -> Callable[[Array], Array]:
     if config.schedule == "constant":
       return jnp.full_like(t, base)
     if config.schedule == "step":
-      return base * config.decay_rate ** jnp.floor(t / decay_steps)
-    start = 1 + jnp.cos(jnp.pi * warmup_steps / decay_steps)
+      return base * config.decay_rate ** (jnp.floor(t / decay_steps) - warmup_steps // decay_steps)
+    start = jnp.where(t > decay_steps, 2.0, 1 + math.cos(math.pi * warmup_steps / decay_steps))
     return base * (1 + jnp.cos(jnp.pi * t / decay_steps)) / start
 
   if config.schedule not in ("cosine", "constant", "step"):

@@ -1,7 +1,8 @@
-"""What a person sees of a run: confusion matrices, accuracies of each class, videos with what was predicted.
+"""What a person sees of runs: confusion matrices, accuracies of classes and methods, videos with what was predicted.
 
     write_pictures(workdir, "test0", predictions, class_names)  # confusion_test0.png, per_class_test0.png
     contact_sheet(workdir / "contact_sheet.png", predictions, dataset, videos)
+    comparison("comparison.png", rows, report.chance([24, 24, 24]), title, subtitle)      # methods side by side
 
 N videos, C classes. matplotlib is imported when something is drawn, so that training starts without it.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from er_jax import metrics, report
-from er_jax.evaluate import METRICS, Predictions
+from er_jax.predictions import METRICS, Predictions
 from input_pipeline import files, video
 from input_pipeline.concepts import NO_CONCEPT, Concept
 from input_pipeline.loaders import ExampleSet
@@ -87,6 +88,55 @@ def contact_sheet(path: Path, predictions: Predictions, dataset: Dataset, videos
   page.save(path)
 
 
+def comparison(path: str | os.PathLike, rows: Sequence[tuple[str, dict]], chance: dict, title: str,
+               subtitle: str) -> None:
+  """Draws methods side by side, a panel of bars for each column of `report.comparison_table`; writes a PNG, atomically.
+
+  Args:
+    path: the PNG file.
+    rows: (label, what `report.summary` gives) of each method, top to bottom; a bar is a mean, its whiskers ± std.
+    chance: what `report.chance` gives; a dashed line. Bars that are not above it are grey.
+    title: first line.
+    subtitle: second line.
+  """
+  font, pitch, bar_wide, top, columns = 9, 0.3, 2.1, 0.28, report.comparison_columns(rows)
+  names_wide = max(min(_width(label, font), 2.6) for label, _ in rows) + 0.1
+  panel_wide, bottom = bar_wide + 1.0, top + len(rows) * pitch
+  middles = top + (np.arange(len(rows)) + 0.5) * pitch
+  page = _Page(names_wide + len(columns) * panel_wide, bottom + 0.42)
+  page.title(title, subtitle)
+  for (label, _), middle in zip(rows, middles):
+    page.text(names_wide - 0.08, middle, label, font, INK, fit=2.6, ha="right")
+  for panel, (heading, name) in enumerate(columns.items()):
+    left = names_wide + panel * panel_wide
+    means, stds = (np.nan_to_num([row[part].get(name, 0.0) for _, row in rows]) for part in ("mean", "std"))
+    level = chance["mean"].get(name, 0.0)
+    high = np.minimum(means + stds, 100)
+    whiskers = np.stack([np.minimum(stds, means), high - means])
+    page.text(left, top / 2 - 0.03, f"{heading}, %", font, INK, weight="bold")
+    _draw_scale(page, left, top, bottom, bar_wide)
+    page.axes.barh(middles, means / 100 * bar_wide, height=pitch * 0.66, left=left,
+                   color=[BLUE if mean > level else GREY for mean in means])
+    page.axes.errorbar(left + means / 100 * bar_wide, middles, xerr=whiskers / 100 * bar_wide, fmt="none", ecolor=INK,
+                       elinewidth=0.9, capsize=2.2, capthick=0.9)
+    if name in chance["mean"]:
+      page.axes.vlines(left + level / 100 * bar_wide, top, bottom, INK, linewidth=1, linestyle=(0, (2, 2)))
+    for (_, row), middle, end in zip(rows, middles, high):
+      page.text(left + end / 100 * bar_wide + 0.07, middle, report.mean_and_std(row, name), font - 1.5, QUIET,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85})
+  page.axes.plot([names_wide, names_wide + 0.3], [bottom + 0.36] * 2, color=INK, linestyle=(0, (2, 2)), linewidth=1)
+  page.text(names_wide + 0.37, bottom + 0.36, "chance", font - 1, INK)
+  page.save(path)
+
+
+def _draw_scale(page: "_Page", left: float, top: float, bottom: float, wide: float) -> None:
+  """Lines at 0 to 100% behind horizontal bars, and what they stand for below."""
+  ticks = np.array([0, 25, 50, 75, 100])
+  page.axes.vlines(left + ticks / 100 * wide, top, bottom, [QUIET] + [LINE] * 4, linewidth=0.6, zorder=0)
+  for tick in ticks:
+    page.text(left + tick / 100 * wide, bottom + 0.12, f"{tick}%", 7, QUIET, ha="center")
+
+
 def _draw_confusion(split: str, predictions: Predictions, class_names: Sequence[str]) -> "_Page":
   """Row-normalised confusion matrix; cells keep a readable size, so the page grows with the classes."""
   from matplotlib import colormaps
@@ -147,8 +197,7 @@ def _draw_per_class(split: str, predictions: Predictions, class_names: Sequence[
     shown = order[column * bars:(column + 1) * bars]
     left, bottom = column * (column_wide + 0.1) + names_wide, len(shown) * pitch
     values, middles = np.where(totals[shown], accuracy[shown], 0.0), (np.arange(len(shown)) + 0.5) * pitch
-    ticks = np.array([0, 25, 50, 75, 100])
-    page.axes.vlines(left + ticks / 100 * bar_wide, 0, bottom, [QUIET] + [LINE] * 4, linewidth=0.6, zorder=0)
+    _draw_scale(page, left, 0, bottom, bar_wide)
     page.axes.barh(middles, values / 100 * bar_wide, height=pitch * 0.72, left=left,
                    color=[BLUE if value > guess else GREY for value in values])
     page.axes.vlines(left + guess / 100 * bar_wide, 0, bottom, INK, linewidth=1, linestyle=(0, (2, 2)))
@@ -158,8 +207,6 @@ def _draw_per_class(split: str, predictions: Predictions, class_names: Sequence[
       page.text(left + value / 100 * bar_wide + 0.05, middle,
                 f"{value:.0f}% of {totals[index]}" if totals[index] else "no videos", font - 1.5, QUIET,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85})
-    for tick in ticks:
-      page.text(left + tick / 100 * bar_wide, bottom + 0.12, f"{tick}%", 7, QUIET, ha="center")
   left, top = names_wide, bars * pitch + 0.42
   for text, colour, linestyle in ((f"mean of the classes {report.percent(mean)}%", WRONG, "-"),
                                   (f"chance {guess:.1f}%", INK, (0, (2, 2)))):

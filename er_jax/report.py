@@ -1,7 +1,7 @@
 """What a person reads of a run: tables of accuracies on the terminal and in Markdown.
 
     print_results(results)                                      # the content of results.json, as a table
-    rows = [("ER-ZSAR", results), ("VSE", other_results), ("chance", chance([24, 24, 24]))]
+    rows = [("ER-ZSAR", summary([results, of_another_seed])), ("chance", chance([24, 24, 24], num_seen=56))]
     comparison_table(rows), comparison_markdown(rows)           # a row a method
 """
 
@@ -13,22 +13,48 @@ from rich.table import Table
 from rich.text import Text
 
 from er_jax import metrics
-from er_jax.evaluate import METRICS
+from er_jax.predictions import METRICS
+
+SEEN = "seen"     # in results.json: held-out videos of the seen classes, told apart among those
+# What methods are compared by: heading, and name in the "mean" and "std" of `summary` and `chance`.
+COLUMNS = {"unseen top-1": "precision@1", "unseen top-5": "precision@5", "seen top-1": SEEN}
 
 
-def chance(num_classes: Sequence[int]) -> dict[str, dict[str, float]]:
-  """Accuracy of guessing, in the form of results.json.
+def chance(num_classes: Sequence[int], num_seen: int | None = None) -> dict[str, dict[str, float]]:
+  """Accuracy of guessing.
 
   Args:
     num_classes: unseen classes of each split.
+    num_seen: seen classes, where there are held-out videos of them.
 
   Returns:
-    {"mean": {"precision@1", "precision@5"}, "std": {...}}: percent, over the splits (std of the population).
+    {"mean": {"precision@1", "precision@5"}, "std": {...}} as in results.json: percent, over the splits (std of the
+    population); with `num_seen` also "seen", top-1 among the seen classes.
   """
-  values = {name: metrics.mean_and_std([100.0 * min(k, classes) / classes for classes in num_classes])
-            for name, k in METRICS.items()}
-  return {"mean": {name: mean for name, (mean, _) in values.items()},
-          "std": {name: std for name, (_, std) in values.items()}}
+  values = {name: [100.0 * min(k, classes) / classes for classes in num_classes] for name, k in METRICS.items()}
+  return _means_and_stds(values | ({SEEN: [100.0 / num_seen]} if num_seen else {}))
+
+
+def summary(runs: Sequence[dict]) -> dict[str, dict[str, float]]:
+  """What several runs of one method come to, in the form of `chance`.
+
+  Args:
+    runs: the content of each run's results.json.
+
+  Returns:
+    "precision@1" and "precision@5" over all splits of all runs; "seen", top-1 on held-out videos of the seen classes,
+    over the runs, where each has it.
+  """
+  values = {name: [split[name] for run in runs for split in run["splits"].values()] for name in METRICS}
+  if all(SEEN in run for run in runs):
+    values[SEEN] = [run[SEEN]["precision@1"] for run in runs]
+  return _means_and_stds(values)
+
+
+def _means_and_stds(values: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+  both = {name: metrics.mean_and_std(of_name) for name, of_name in values.items()}
+  return {"mean": {name: mean for name, (mean, _) in both.items()},
+          "std": {name: std for name, (_, std) in both.items()}}
 
 
 def results_table(results: dict, chance: dict | None = None) -> Table:
@@ -47,13 +73,13 @@ def results_table(results: dict, chance: dict | None = None) -> Table:
     table.add_row(Text(name), *(percent(split[metric]) for metric in METRICS), str(split["num_videos"]),
                   str(split["num_classes"]), "given" if step is None else f"step {step}")
   table.add_section()
-  table.add_row("mean ± std", *(_mean_and_std(results, metric) for metric in METRICS), style="bold")
-  if "seen" in results:
-    seen = results["seen"]
+  table.add_row("mean ± std", *(mean_and_std(results, metric) for metric in METRICS), style="bold")
+  if SEEN in results:
+    seen = results[SEEN]
     table.add_row("seen classes", *(percent(seen[metric]) for metric in METRICS), str(seen["num_videos"]),
                   str(seen["num_classes"]), style="dim")
   if chance is not None:
-    table.add_row("chance", *(_mean_and_std(chance, metric) for metric in METRICS), style="dim")
+    table.add_row("chance", *(mean_and_std(chance, metric) for metric in METRICS), style="dim")
   return table
 
 
@@ -63,16 +89,22 @@ def print_results(results: dict, console: Console | None = None) -> None:
   (console or Console()).print(results_table(results, level))
 
 
-def comparison_table(rows: Sequence[tuple[str, dict]]) -> Table:
+def comparison_columns(rows: Sequence[tuple[str, dict]]) -> dict[str, str]:
+  """Those of COLUMNS in which any row has a number."""
+  return {heading: name for heading, name in COLUMNS.items() if any(name in row["mean"] for _, row in rows)}
+
+
+def comparison_table(rows: Sequence[tuple[str, dict]], title: str = "Mean ± std over splits and seeds, %") -> Table:
   """Methods side by side, the best of each column bold.
 
   Args:
-    rows: (label, what results.json holds or `chance` gives); only "mean" and "std" are read.
+    rows: (label, what `summary` or `chance` gives, or results.json holds); only "mean" and "std" are read.
+    title: of the table.
   """
-  table = Table(title="Unseen classes, mean ± std over the splits, %")
+  table = Table(title=Text(title))
   table.add_column("method")
-  table.add_column("unseen top-1", justify="right")
-  table.add_column("unseen top-5", justify="right")
+  for heading in comparison_columns(rows):
+    table.add_column(heading, justify="right")
   for label, cells in _comparison(rows):
     table.add_row(Text(label), *(Text(cell, style="bold" if best else "") for cell, best in cells))
   return table
@@ -80,7 +112,8 @@ def comparison_table(rows: Sequence[tuple[str, dict]]) -> Table:
 
 def comparison_markdown(rows: Sequence[tuple[str, dict]]) -> str:
   """The table of `comparison_table` as Markdown, ending with a line break."""
-  lines = ["| method | unseen top-1, % | unseen top-5, % |", "|---|---:|---:|"]
+  headings = [f"{heading}, %" for heading in comparison_columns(rows)]
+  lines = [f"| {' | '.join(['method', *headings])} |", "|---|" + "---:|" * len(headings)]
   for label, cells in _comparison(rows):
     shown = [f"**{cell}**" if best else cell for cell, best in cells]
     lines.append("| " + " | ".join([label.replace("|", "\\|"), *shown]) + " |")
@@ -89,9 +122,10 @@ def comparison_markdown(rows: Sequence[tuple[str, dict]]) -> str:
 
 def _comparison(rows: Sequence[tuple[str, dict]]) -> list[tuple[str, list[tuple[str, bool]]]]:
   """(label, [(cell, whether it is the best of its column and has rivals)])."""
-  best = {metric: max((results["mean"][metric] for _, results in rows), default=0.0) for metric in METRICS}
-  return [(label, [(_mean_and_std(results, metric), len(rows) > 1 and results["mean"][metric] == best[metric])
-                   for metric in METRICS]) for label, results in rows]
+  names = comparison_columns(rows).values()
+  best = {name: max(row["mean"][name] for _, row in rows if name in row["mean"]) for name in names}
+  return [(label, [(mean_and_std(row, name), len(rows) > 1 and row["mean"].get(name) == best[name])
+                   for name in names]) for label, row in rows]
 
 
 def percent(value: float | None) -> str:
@@ -99,5 +133,8 @@ def percent(value: float | None) -> str:
   return "–" if value is None or math.isnan(value) else f"{value:.1f}"
 
 
-def _mean_and_std(results: dict, metric: str) -> str:
-  return f"{percent(results['mean'][metric])} ± {percent(results['std'][metric])}"
+def mean_and_std(row: dict, name: str) -> str:
+  """ "42.0 ± 1.0" of a row of a comparison; a dash if it has no such number."""
+  if name not in row["mean"]:
+    return "–"
+  return f"{percent(row['mean'][name])} ± {percent(row['std'][name])}"

@@ -1,16 +1,16 @@
 """The compiled functions of training and evaluation, each written for one device (see `er_jax.sharding`).
 
-    steps = Steps(parallel, method, builder, class_set, batch_size, optimizer, trainable, seed)
-    state, metrics = steps.train(state, batch, classes, banks)
+    steps = Steps(parallel, method, builder, class_set, batch_size, learner)
+    state, losses = steps.train(state, batch, classes, banks)
     embeddings = steps.encode_classes(params, classes, banks)
     logits = steps.score(params, batch, embeddings, banks)
 
-A step is a pure function: randomness of step t is fold_in(seed, t), and dropout does not depend on the device.
+A step is a pure function, and dropout does not depend on the device. What a training step does is the learner's.
 """
 
 import functools
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -22,7 +22,7 @@ from jax import Array
 
 from er_jax import sharding
 from er_jax.batches import BatchBuilder
-from er_jax.inputs import ClassInputs, ClassSet, StepBatch, VideoInputs
+from er_jax.inputs import ClassInputs, ClassSet, Graph, StepBatch, VideoInputs
 from er_jax.methods import Method
 from er_jax.sharding import REPLICATED, SHARDED, Parallel
 from er_jax.text_bank import Capacity, TextBank, Texts, take
@@ -41,9 +41,10 @@ class TrainState:
 
 @flax.struct.dataclass
 class Banks:
-  """The texts: those of classes and rehearsal concepts, and the videos' object sequences."""
+  """What steps refer to: texts of classes and rehearsal concepts, object texts of videos, the graph of classes."""
   texts: TextBank | None
   sequences: TextBank | None
+  graph: Graph | None
 
 
 class Capacities(NamedTuple):
@@ -54,9 +55,14 @@ class Capacities(NamedTuple):
 
 
 def init_params(method: Method, feature_dim: int, vector_dim: int | None, seed: int) -> Params:
-  """Random first parameters, with the pretrained ones in their places."""
+  """Random first parameters, with the pretrained ones in their places.
+
+  Raises:
+    UserError: if a pretrained one has another shape than the config describes.
+  """
   init = jax.jit(_init(method, feature_dim, vector_dim), compiler_options=QUICKLY_COMPILED)
-  return {**init(jax.random.key(seed)), **method.pretrained}
+  flat = flatten_dict(init(jax.random.key(seed)), sep="/")
+  return unflatten_dict({**flat, **method.pretrained}, sep="/")
 
 
 def params_like(method: Method, feature_dim: int, vector_dim: int | None) -> Params:
@@ -66,39 +72,16 @@ def params_like(method: Method, feature_dim: int, vector_dim: int | None) -> Par
 
 def _init(method: Method, feature_dim: int, vector_dim: int | None) -> Callable[[Array], Params]:
   bank, ids = TextBank.build([np.zeros(1, np.int32)]), np.zeros(1, np.int32)
-  texts = take(bank, ids, ids, Capacity(1, 1)) if method.tokenizer is not None else None
+  vectors = None if vector_dim is None else jnp.zeros((1, vector_dim))
+  texts = take(bank, ids, ids, Capacity(1, 1))
   videos = VideoInputs(jnp.zeros((1, feature_dim)), ids, texts if method.reads_objects else None)
-  vectors = jnp.zeros((1, vector_dim)) if method.reads_vectors else None
-  classes = ClassInputs(ids, np.ones(1, bool), texts, vectors)
+  graph = Graph(vectors, jnp.ones((1, 1))) if method.reads_graph else None
+  classes = ClassInputs(ids, np.ones(1, bool), texts, vectors, ids, graph)
 
   def whole(module):
     return module.score(module.encode_videos(videos, True), module.encode_classes(classes, True))
 
   return lambda key: method.module.init(key, method=whole)["params"]
-
-
-def train_step(state: TrainState, batch: StepBatch, classes: ClassSet, banks: Banks, *, method: Method,
-               optimizer: optax.GradientTransformation, trainable: Collection[str], seed: int,
-               room: Capacities) -> tuple[TrainState, dict[str, Array]]:
-  """One update, as one device sees it. Returns: the new state, and the batch's losses before the update."""
-  flat = flatten_dict(state.params, sep="/")
-  frozen = {name: value for name, value in flat.items() if name not in trainable}
-  learned = {name: value for name, value in flat.items() if name in trainable}
-  videos, class_inputs = video_inputs(batch, banks, room), class_inputs_of(classes, banks, room)
-  concepts = None if batch.concepts is None else take(banks.texts, batch.concepts, batch.concepts, room.concepts)
-  key = jax.random.fold_in(jax.random.key(seed), state.step)
-
-  def loss(learned):
-    parts = method.module.apply(
-        {"params": unflatten_dict({**frozen, **learned}, sep="/")}, videos, class_inputs, concepts, batch.targets,
-        sharding.gather, rngs={"dropout": key}, method="losses")
-    return parts["loss"], parts
-
-  (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(learned)
-  grads, parts = sharding.total((grads, parts))
-  updates, opt_state = optimizer.update(grads, state.opt_state, learned)
-  params = unflatten_dict({**frozen, **optax.apply_updates(learned, updates)}, sep="/")
-  return TrainState(state.step + 1, params, opt_state), parts
 
 
 def encode_classes(params: Params, classes: ClassSet, banks: Banks, *, method: Method, room: Capacities) -> Array:
@@ -116,27 +99,36 @@ def score(params: Params, batch: StepBatch, embeddings: Array, banks: Banks, *, 
 
 
 def video_inputs(batch: StepBatch, banks: Banks, room: Capacities) -> VideoInputs:
-  """The batch as a model sees it, with its object sequences laid out."""
-  objects = None if batch.objects is None else take(banks.sequences, batch.objects, batch.rows, room.objects)
+  """The batch as a model sees it, with its object texts laid out."""
+  objects = None
+  if batch.objects is not None:
+    each = batch.objects.shape[1]
+    rows = (batch.rows[:, None] * each + jnp.arange(each)).reshape(-1)
+    objects = take(banks.sequences, batch.objects.reshape(-1), rows, room.objects)
   return VideoInputs(batch.features, batch.rows, objects)
 
 
 def class_inputs_of(classes: ClassSet, banks: Banks, room: Capacities) -> ClassInputs:
   """The classes as a model sees them, with their texts laid out."""
   texts = None if classes.ids is None else take(banks.texts, classes.ids, classes.rows, room.classes)
-  return ClassInputs(classes.rows, classes.mask, texts, classes.vectors)
+  return ClassInputs(classes.rows, classes.mask, texts, classes.vectors, classes.nodes, banks.graph, classes.classifier)
+
+
+def take_concepts(batch: StepBatch, banks: Banks, room: Capacities) -> Texts | None:
+  """The texts of the batch's rehearsal set, laid out; None where nothing is rehearsed."""
+  return None if batch.concepts is None else take(banks.texts, batch.concepts, batch.concepts, room.concepts)
 
 
 class Steps:
-  """The functions above, compiled for all devices with everything static bound."""
+  """The functions above, and a learner's step, compiled for all devices with everything static bound."""
 
   def __init__(self, parallel: Parallel, method: Method, builder: BatchBuilder, classes: ClassSet, batch_size: int,
-               optimizer: optax.GradientTransformation | None = None, trainable: Collection[str] = (), seed: int = 0):
+               learner: Any = None):
     room = Capacities(builder.class_capacity(classes), builder.object_capacity(batch_size), builder.concept_capacity)
     bind = functools.partial
-    self.train = parallel.spmd(
-        bind(train_step, method=method, optimizer=optimizer, trainable=frozenset(trainable), seed=seed, room=room),
-        inputs=(REPLICATED, SHARDED, SHARDED, REPLICATED), outputs=(REPLICATED, REPLICATED), donate=(0,))
+    if learner is not None:
+      self.train = parallel.spmd(bind(learner.step, room=room), inputs=(REPLICATED, SHARDED, SHARDED, REPLICATED),
+                                 outputs=(REPLICATED, REPLICATED), donate=(0,))
     self.encode_classes = parallel.spmd(
         bind(encode_classes, method=method, room=room), inputs=(REPLICATED, SHARDED, REPLICATED), outputs=REPLICATED)
     self.score = parallel.spmd(
@@ -156,7 +148,7 @@ def device_banks(builder: BatchBuilder, parallel: Parallel, method: Method, para
     cache_bytes: the most that the frozen output of each bank may take; a bank that needs more keeps none, and its
       texts run their frozen layers in every step.
   """
-  banks = Banks(builder.texts, builder.sequences)
+  banks = Banks(builder.texts, builder.sequences, builder.graph)
   backbone = getattr(method.module, "backbone", None)
   if backbone is not None and backbone.can_be_cached:
     dtype = backbone.dtype
@@ -172,5 +164,5 @@ def device_banks(builder: BatchBuilder, parallel: Parallel, method: Method, para
         return bank
       return bank.with_hidden(functools.partial(run, frozen_params), backbone.width, dtype)
 
-    banks = Banks(cached(banks.texts), cached(banks.sequences))
+    banks = banks.replace(texts=cached(banks.texts), sequences=cached(banks.sequences))
   return parallel.replicate(banks)

@@ -94,10 +94,11 @@ class TextBank:
     lengths = np.where(ids >= 0, self.lengths[np.maximum(ids, 0)], 0).reshape(num_devices, -1)
     return Capacity(max(1, int(lengths.sum(axis=1).max())), max(1, int(lengths.max())))
 
-  def largest_capacity(self, ids: np.ndarray, texts_a_device: int) -> Capacity:
-    """Room for any `texts_a_device` of these texts (an id that comes twice may be taken twice). Host only."""
-    lengths = np.sort(self.lengths[ids])[::-1]
-    return Capacity(max(1, int(lengths[:texts_a_device].sum())), max(1, int(lengths[0])))
+  def largest_capacity(self, ids: np.ndarray, rows_a_device: int) -> Capacity:
+    """Room for any `rows_a_device` rows of ids (R, S), -1 for none; a row that comes twice may be taken twice."""
+    lengths = np.where(ids >= 0, self.lengths[np.maximum(ids, 0)], 0)
+    largest = np.sort(lengths.sum(axis=1))[::-1][:rows_a_device]
+    return Capacity(max(1, int(largest.sum())), max(1, int(lengths.max())))
 
 
 def take(bank: TextBank, ids: Array, rows: Array, capacity: Capacity) -> Texts:

@@ -1,4 +1,4 @@
-"""The training loop, top to bottom: data, model, optimiser, restore, steps, validation, checkpoints.
+"""The training loop, top to bottom: data, model, learner, restore, steps, validation, checkpoints.
 
     experiment = Experiment(config, workdir, dataset)
     train(experiment)          # goes on where an earlier call stopped; returns False if it was told to stop
@@ -11,19 +11,19 @@ import threading
 import jax
 import numpy as np
 import tensorboardX
-from flax.traverse_util import flatten_dict
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from er_jax import optimizer
+from er_jax import learners
 from er_jax.batches import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.evaluate import Evaluator, unseen_videos
 from er_jax.experiment import Experiment
+from er_jax.methods import check_trainable
 from er_jax.records import MetricsLog, Record
 from er_jax.steps import Steps, TrainState, device_banks
 from input_pipeline.errors import Failure
-from input_pipeline.loaders import examples, steps_per_epoch, train_batches
+from input_pipeline.loaders import examples, no_videos, steps_per_epoch, train_batches
 from input_pipeline.progress import Progress
 
 
@@ -38,7 +38,8 @@ def train(experiment: Experiment) -> bool:
     Failure: if the loss is not a number, or the disk is full.
   """
   config, dataset, parallel, method = (experiment.config, experiment.dataset, experiment.parallel, experiment.method)
-  seen = examples(dataset, "train", dataset.splits.seen)
+  check_trainable(config, dataset)
+  seen = no_videos(dataset) if method.reads_graph else examples(dataset, "train", dataset.splits.seen)
   unseen = unseen_videos(dataset, "val")
   builder = BatchBuilder(dataset, config, method, [seen, unseen], parallel.num_devices)
   epoch_steps = steps_per_epoch(len(seen), config.batch_size)
@@ -46,36 +47,32 @@ def train(experiment: Experiment) -> bool:
   eval_every = config.eval_every_steps or epoch_steps
 
   params = experiment.first_params()
-  names = flatten_dict(params, sep="/")
-  trainable = names.keys() - method.frozen - optimizer.frozen_submodules(config.optimizer, names)
-  learning_rate = optimizer.schedule(config.optimizer, config.batch_size)
-  updates = optimizer.build(config.optimizer, learning_rate, trainable)
-  opt_state = jax.tree.map(np.asarray, updates.init({name: names[name] for name in sorted(trainable)}))
-  state, record = TrainState(np.zeros((), np.int32), params, opt_state), Record()
+  learner = learners.build(config, dataset, method, params)
+  state, record = TrainState(np.zeros((), np.int32), params, learner.init(params)), Record()
   checkpoints = Checkpoints(experiment.workdir / "checkpoints")
   if checkpoints.latest_step is not None:
     state, record = checkpoints.restore(like=state)
   first_step = int(state.step)
 
   banks = device_banks(builder, parallel, method, state.params, experiment.cache_bytes)
-  class_set = builder.class_set(dataset.splits.seen)
-  steps = Steps(parallel, method, builder, class_set, config.batch_size, updates, trainable, config.seed)
-  validation_classes = {f"val{k}": classes for k, classes in enumerate(dataset.splits.val)}
-  validate = Evaluator(unseen, validation_classes, builder, parallel, method, config)
+  class_set = builder.class_set(dataset.splits.seen, training=True)
+  steps = Steps(parallel, method, builder, class_set, config.batch_size, learner)
+  validate = Evaluator(unseen, np.concatenate(dataset.splits.val), builder, parallel, method, config)
   classes, state = parallel.shard(class_set), parallel.replicate(state)
   log = MetricsLog(experiment.workdir / "metrics.jsonl", enabled=experiment.is_main)
   board = _open_board(experiment, first_step)
 
   def evaluate(step: int, record: Record) -> Record:
-    for split, predictions in validate(state.params, banks).items():
-      values = predictions.metrics()
-      log.write({"step": step, "split": split, **values})
+    scores = validate(state.params, banks)
+    for k, classes in enumerate(dataset.splits.val):
+      values = scores.among(classes).metrics()
+      log.write({"step": step, "split": f"val{k}", **values})
       for metric, value in values.items():
-        board and board.add_scalar(f"{split}/{metric}", value, step)
-        record = record.with_value(split, metric, value, step)
+        board and board.add_scalar(f"val{k}/{metric}", value, step)
+        record = record.with_value(f"val{k}", metric, value, step)
     return record._replace(evaluated=step)
 
-  if record.evaluated < 0:
+  if record.evaluated < 0 and learner.starts_with_a_model:
     record = evaluate(first_step, record)
     checkpoints.save(parallel.fetch(state), record)
   batches = train_batches(seen, config.batch_size, config.seed, config.data.shuffle, first_step, num_steps - first_step)
@@ -90,11 +87,12 @@ def train(experiment: Experiment) -> bool:
       if is_logged:
         values = {name: float(value) for name, value in sorted(parallel.fetch(parts).items())}
         line = {"step": step, "epoch": (step - 1) // epoch_steps, **values,
-                "learning_rate": float(learning_rate(step - 1))}
+                "learning_rate": learner.learning_rate(step - 1)}
         log.write(line)
         for name in line.keys() - {"step"}:
           board and board.add_scalar(f"train/{name}", line[name], step)
       if is_due:
+        state = learner.settle(state, parallel)
         record = evaluate(step, record)
       stopping = stop.agreed(ask_others=is_logged or is_due)
       if is_due or stopping:

@@ -23,16 +23,18 @@ class Clip(NamedTuple):
   """One video that the dataset expects.
 
   Attributes:
-    name: its path below the source without the last extension, parts joined by "/"; unique.
-    path: where the file should be.
+    name: its path below the source without the last extension, parts joined by "/"; unique in its split.
+    path: where the file should be, of the video or of its feature.
     label: position of its class in `Collection.classes`.
     split: one of `SPLITS`; "all" where seen and unseen are not divided yet.
+    num_frames: where the dataset lists it; None where only the video tells.
   """
 
   name: str
   path: Path
   label: int
   split: str
+  num_frames: int | None = None
 
 
 class Collection(NamedTuple):
@@ -41,7 +43,7 @@ class Collection(NamedTuple):
   Attributes:
     clips: every expected video, whether its file is there or not.
     classes: in label order.
-    concepts: in the order of BiT's outputs.
+    concepts: in the order of BiT's outputs; none where the dataset has no vocabulary.
     splits: the class splits; None where seen and unseen are not divided yet.
     extras: files copied beside the prepared dataset, by the name they get there, e.g. "class_vectors.npy".
   """
@@ -59,17 +61,18 @@ def clip_name(path: str | os.PathLike, source: str | os.PathLike) -> str:
 
 
 def check(collection: Collection) -> Collection:
-  """Returns `collection` if its names are unique, its labels and splits in range.
+  """Returns `collection` if its names are unique in each split, its labels and splits in range.
 
   Raises:
     UserError: naming the video or the class list at fault.
   """
-  seen_at: dict[str, Path] = {}
+  seen_at: dict[tuple[str, str], Path] = {}
   for clip in collection.clips:
-    if clip.name in seen_at:
-      raise UserError(f"Two videos are named {clip.name!r}: {seen_at[clip.name]} and {clip.path}. "
+    key = clip.split, clip.name
+    if key in seen_at:
+      raise UserError(f"Two videos of split {clip.split!r} are named {clip.name!r}: {seen_at[key]} and {clip.path}. "
                       "Names are paths without the extension and must differ.")
-    seen_at[clip.name] = clip.path
+    seen_at[key] = clip.path
     if not 0 <= clip.label < len(collection.classes):
       raise UserError(f"{clip.path}: label is {clip.label}, but there are {len(collection.classes)} classes "
                       f"(0 to {len(collection.classes) - 1}).")

@@ -44,7 +44,7 @@ def write_concepts(path: str | os.PathLike, concepts: Iterable[Concept]) -> None
   files.write_jsonl(path, (concept._asdict() for concept in concepts))
 
 
-def concept_text(concept: Concept, with_definition: bool) -> str:
-  """The text of a concept: its name in lower case, if asked for followed by its definition."""
+def concept_text(concept: Concept, with_definition: bool, separator: str = ": ") -> str:
+  """The text of a concept: its name in lower case, if asked for followed by `separator` and its definition."""
   name = concept.name.strip().lower().replace("_", " ")
-  return f"{name}: {concept.definition.lower()}" if with_definition else name
+  return f"{name}{separator}{concept.definition.lower()}" if with_definition else name

@@ -58,13 +58,14 @@ def write_classes(path: str | os.PathLike, classes: Iterable[ActionClass]) -> No
   files.write_jsonl(path, ({"name": action.name, "description": action.description} for action in classes))
 
 
-def class_text(action: ActionClass, mode: str) -> str | tuple[str, str]:
+def class_text(action: ActionClass, mode: str, separator: str = ": ") -> str | tuple[str, str]:
   """The text of a class.
 
   Args:
     action: the class.
     mode: "name"; "description"; "name_description", the paper's elaborative description `name: description`;
       or "pair", (name, description) to be tokenised as a sentence pair.
+    separator: what stands between name and description; word-level tokenizers know words, not colons.
 
   Raises:
     UserError: if the mode is unknown, or needs a description that the class does not have.
@@ -81,5 +82,5 @@ def class_text(action: ActionClass, mode: str) -> str | tuple[str, str]:
   if mode == "description":
     return action.description
   if mode == "name_description":
-    return f"{action.name}: {action.description}"
+    return f"{action.name}{separator}{action.description}"
   return action.name, action.description

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import grain
 import numpy as np
 
-from input_pipeline.concepts import NO_CONCEPT
+from input_pipeline.concepts import NO_CONCEPT, TOP_CONCEPTS
 from input_pipeline.errors import UserError
 from input_pipeline.prepared import Dataset, Table, open_dataset
 
-__all__ = ["Batch", "Dataset", "ExampleSet", "eval_batches", "examples", "open_dataset", "steps_per_epoch",
-           "train_batches"]
+__all__ = ["Batch", "Dataset", "ExampleSet", "eval_batches", "examples", "no_videos", "open_dataset",
+           "steps_per_epoch", "train_batches"]
 
 ENDLESS = 1 << 62                    # steps
 READ_THREADS, READ_AHEAD = 4, 16     # threads, and batches ahead, for features on disk
@@ -117,6 +117,13 @@ def examples(dataset: Dataset, split: str, class_ids: Sequence[int], limit: int 
     raise UserError(f"{dataset.path}: split {split!r} has {len(table.labels)} examples, but none of the "
                     f"{len(class_ids)} classes asked for{kept}.")
   return ExampleSet(table, stored_rows, targets[stored_rows], dataset.feature_dim)
+
+
+def no_videos(dataset: Dataset) -> ExampleSet:
+  """One example that shows nothing, for a method that learns from classes alone: an epoch is one step."""
+  nothing = np.full((1, TOP_CONCEPTS), NO_CONCEPT, np.int32)
+  table = Table(np.array([""]), np.zeros(1, np.int32), nothing, np.zeros((1, dataset.feature_dim), np.float32), None)
+  return ExampleSet(table, np.zeros(1, np.int64), np.zeros(1, np.int32), dataset.feature_dim)
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:

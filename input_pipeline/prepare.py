@@ -1,16 +1,18 @@
-"""Videos -> a TFDS dataset of features and concepts.
+"""Videos, or files of features -> a TFDS dataset of features and concepts.
 
     python -m input_pipeline.prepare --dataset=toy_actions --data_dir=data
+    python -m input_pipeline.prepare --dataset=precomputed --data_dir=data --source=DIR
 
-Each video is decoded once; both backbones see it. A run that is stopped at any point, also by kill -9 or a
-full disk, goes on where it was when the same command is given again: features wait in
-DATA_DIR/NAME/.extraction-.../ until the dataset, DATA_DIR/NAME/VERSION/, is there as a whole. A video that
-cannot be read is left out and listed with its reason in skipped.jsonl beside the dataset.
+Each video is decoded once; both backbones see it. Features that are files already are read as they are. A run that is
+stopped at any point, also by kill -9 or a full disk, goes on where it was when the same command is given again:
+features wait in DATA_DIR/NAME/.extraction-.../ until the dataset, DATA_DIR/NAME/VERSION/, is there as a whole. A video
+that cannot be read is left out and listed with its reason in skipped.jsonl beside the dataset.
 """
 
 import collections
 import contextlib
 import fcntl
+import functools
 import hashlib
 import importlib
 import io
@@ -27,12 +29,12 @@ from absl import flags, logging
 from rich.console import Console
 from rich.table import Table
 
-from input_pipeline import datasets, errors
-from input_pipeline.backbones import checkpoints
+from input_pipeline import datasets, errors, files
 from input_pipeline.collection import SPLITS, Clip, Collection, check
 from input_pipeline.datasets.builder import Content, FeatureBuilder
 from input_pipeline.errors import UserError
-from input_pipeline.extract import NO_FILE, Extractor, extract
+from input_pipeline.extract import NO_FILE
+from input_pipeline.feature_sources import FeatureSource, feature_source
 from input_pipeline.feature_store import FeatureStore
 
 
@@ -50,8 +52,8 @@ def prepare(
   Args:
     dataset: its name.
     data_dir: where datasets lie.
-    source: folder of the videos; default `data_dir`/sources/`dataset`.
-    tsm, bit: weights; default those that come with the dataset, if any.
+    source: folder of the videos or of the feature files; default `data_dir`/sources/`dataset`.
+    tsm, bit: weights; default those that come with the dataset, if any. Not for datasets of feature files.
     batch_size: videos a batch.
     num_workers: threads that decode; default one a core.
 
@@ -59,7 +61,8 @@ def prepare(
     The folder of the dataset.
 
   Raises:
-    UserError: if something about the input is wrong, or not one video could be read.
+    UserError: if something about the input is wrong, not one video could be read, or what is there already was made
+      from another source or with other weights than are given.
     OSError: if writing fails, as on a full disk; what was extracted is kept.
   """
   if batch_size < 1 or num_workers < 1:
@@ -68,27 +71,28 @@ def prepare(
   builder_class = _builder_class(package, dataset)
   folder = Path(data_dir).absolute() / dataset
   path = folder / str(builder_class.VERSION)
+  root = Path(source or Path(data_dir) / "sources" / dataset).absolute()
+  load_features = functools.partial(feature_source, dataset, root, tsm, bit, batch_size, num_workers)
   with _lock(folder):
     if path.exists():
+      made_of = files.read_json(path / "source.json")
+      if source:
+        _require_same(path, "its source", root.resolve(), Path(made_of["root"]).resolve())
+      if tsm or bit:
+        _require_same(path, "the fingerprint of its weights", load_features().fingerprint(), made_of.get("fingerprint"))
       print(f"{dataset} is already prepared in {path}.")
       return path
-    source = Path(source or Path(data_dir) / "sources" / dataset).absolute()
-    extractor = Extractor(
-        *checkpoints.load_tsm(_weights("tsm", tsm, package)),
-        *checkpoints.load_bit(_weights("bit", bit, package)),
-        batch_size=batch_size)
-    collection = check(package.collection(source))
-    if extractor.num_concepts != len(collection.concepts):
-      raise UserError(f"The BiT weights know {extractor.num_concepts} concepts, but {dataset} has a "
-                      f"vocabulary of {len(collection.concepts)}.")
-    work = folder / f".extraction-{_fingerprint(extractor, collection.clips)}"
+    features = load_features()
+    collection = check(package.collection(root))
+    work = folder / f".extraction-{_fingerprint(features, collection.clips)}"
     try:
       store = FeatureStore(work, collection.clips)
-      skipped = extract(collection.clips, extractor, store, num_workers)
+      skipped = features.fill(collection, store)
       counts = _counts(collection, skipped)
-      _require_some(collection, skipped, source)
-      content = Content(collection, store, extractor.feature_dim, skipped, {"root": str(source), **counts})
-      _write(builder_class, content, folder, work)
+      _require_some(collection, skipped, root)
+      feature_dim = len(next(store[index].feature for index in range(len(collection.clips)) if index in store))
+      made_of = {"root": str(root), "fingerprint": features.fingerprint(), **counts}
+      _write(builder_class, Content(collection, store, feature_dim, skipped, made_of), folder, work)
     except KeyboardInterrupt:
       print(f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.",
             file=sys.stderr)
@@ -103,20 +107,19 @@ def _builder_class(package: ModuleType, dataset: str) -> type[FeatureBuilder]:
   return importlib.import_module(f"{package.__name__}.{dataset}_dataset_builder").Builder
 
 
-def _weights(kind: str, given: str | Path | None, package: ModuleType) -> Path:
-  """The weights the user gave, or those that come with the dataset."""
-  path = given or getattr(package, f"{kind.upper()}_WEIGHTS", None)
-  if path is None:
-    raise UserError(f"This dataset comes without weights: give --{kind}=WEIGHTS, a published file or a "
-                    "converted checkpoint.")
-  return Path(path)
+def _require_same(path: Path, what: str, asked_for: object, there: object) -> None:
+  """Raises: UserError if the dataset at `path` was not made from what is asked for."""
+  if asked_for != there:
+    raise UserError(
+        f"{path} is prepared already, but from something else: {what} is {there}, asked for is {asked_for}. "
+        "Give another --data_dir, or delete that folder and give this command again.")
 
 
-def _fingerprint(extractor: Extractor, clips: Sequence[Clip]) -> str:
+def _fingerprint(features: FeatureSource, clips: Sequence[Clip]) -> str:
   """Names the work folder: other weights or another list of clips start afresh."""
-  digest = hashlib.sha256(extractor.fingerprint().encode())
+  digest = hashlib.sha256(features.fingerprint().encode())
   for clip in clips:
-    digest.update(f"{clip.name}\0{clip.path}\0".encode())
+    digest.update(f"{clip.name}\0{clip.path}\0{clip.num_frames}\0".encode())
   return digest.hexdigest()[:16]
 
 
@@ -182,7 +185,8 @@ def define_flags() -> None:
   """The command's flags; not defined on import, because other commands import this module."""
   flags.DEFINE_string("dataset", None, f"Which dataset to prepare: {', '.join(sorted(datasets.DATASETS))}.")
   flags.DEFINE_string("data_dir", "data", "Where datasets lie; this one gets DATA_DIR/NAME/VERSION.")
-  flags.DEFINE_string("source", None, "Folder of the videos. Default: DATA_DIR/sources/NAME.")
+  flags.DEFINE_string("source", None, "Folder of the videos, or of the published feature layout (precomputed). "
+                      "Default: DATA_DIR/sources/NAME.")
   flags.DEFINE_string("tsm", None, "TSM weights, a published file or a converted checkpoint.")
   flags.DEFINE_string("bit", None, "BiT weights, a published file or a converted checkpoint.")
   flags.DEFINE_integer("batch_size", 8, "Videos a batch, over all local devices.")

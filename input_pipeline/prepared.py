@@ -9,8 +9,9 @@ Names, labels and concept ids of a split are read once and stay in memory, its f
 smaller than `FEATURES_IN_MEMORY`; those of larger splits are read when they are wanted.
 """
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from input_pipeline import concepts as concepts_lib
-from input_pipeline import datasets, descriptions, files
+from input_pipeline import datasets, descriptions, files, vectors
 from input_pipeline import splits as splits_lib
 from input_pipeline.errors import UserError
 
@@ -59,27 +60,51 @@ class Dataset:
   Attributes:
     path: DATA_DIR/NAME/VERSION.
     name: of the dataset.
-    classes, concepts: in label order, in concept index order.
+    classes: in label order.
+    concepts: in concept index order; [] if the dataset has no vocabulary.
     splits: the class splits; None where seen and unseen are not divided.
     feature_dim: D.
     class_vectors: (classes, V) float32, or None if the dataset has none.
+    word_list: words whose positions are their ids, or None.
+    classifier_rows: (R, D) float32 rows of a classifier of seen classes, or None.
     source: the content of source.json: "root", and the counts of the preparation.
-    source_root: folder of the videos.
+    source_root: folder of the videos, or of the feature files.
   """
 
   def __init__(self, path: Path, name: str):
     self.path, self.name = path, name
     self._builder = tfds.builder_from_directory(str(path))
     self.classes = descriptions.read_classes(path / "classes.jsonl")
-    self.concepts = concepts_lib.read_concepts(path / "concepts.jsonl")
-    splits_path = path / "class_splits.json"
-    self.splits = splits_lib.read_splits(splits_path, len(self.classes)) if splits_path.exists() else None
+    self.concepts = self._beside("concepts.jsonl", concepts_lib.read_concepts) or []
+    self.splits = self._beside("class_splits.json", splits_lib.read_splits, len(self.classes))
     self.feature_dim = int(self._builder.info.features["feature"].shape[0])
-    vectors_path = path / "class_vectors.npy"
-    self.class_vectors = _class_vectors(vectors_path, len(self.classes)) if vectors_path.exists() else None
+    self.class_vectors = self._beside("class_vectors.npy", vectors.read_class_vectors, len(self.classes))
+    self.word_list = self._beside("word_list.json", vectors.read_word_list)
+    self.classifier_rows = self._beside("classifier_rows.npy", vectors.read_classifier_rows)
+    if self.classifier_rows is not None and self.classifier_rows.shape[1] != self.feature_dim:
+      raise UserError(f"{path / 'classifier_rows.npy'} has rows of {self.classifier_rows.shape[1]} numbers, but the "
+                      f"features of {path} have {self.feature_dim}. It belongs to another network.")
     self.source = files.read_json(path / "source.json")
     self.source_root = Path(self.source["root"])
     self._tables: dict[str, Table] = {}
+
+  def _beside(self, name: str, read: Callable[..., Any], *args: Any) -> Any:
+    """What `read` makes of a file beside the examples; None if there is no such file."""
+    path = self.path / name
+    return read(path, *args) if path.exists() else None
+
+  @functools.cached_property
+  def word_table(self) -> np.ndarray | None:
+    """(words, E) float32, a row for each word of `word_list`; None if the dataset has none. Read on first use."""
+    for suffix in vectors.TABLE_SUFFIXES:
+      table = self._beside(f"word_table{suffix}", vectors.read_word_table)
+      if table is not None:
+        if self.word_list is not None and len(table) != len(self.word_list):
+          raise UserError(f"{self.path / 'word_list.json'} has {len(self.word_list)} words, but "
+                          f"{self.path / f'word_table{suffix}'} has {len(table)} rows; they must be a pair, a row a "
+                          "word. Prepare the dataset again from files that belong together.")
+        return table
+    return None
 
   def num_examples(self, split: str) -> int:
     """Examples of `split` over all classes, "all" being all splits together; 0 if there is no such split."""
@@ -125,23 +150,13 @@ class Dataset:
           features[row] = _vector(fields["feature"], np.float32)
     for what, values, low, limit in (
         ("label", labels, 0, len(self.classes)),
-        ("concept id", concept_ids, concepts_lib.NO_CONCEPT, len(self.concepts)),
+        ("concept id", concept_ids, concepts_lib.NO_CONCEPT, len(self.concepts) or np.iinfo(np.int32).max),
     ):
       outside = np.nonzero(((values < low) | (values >= limit)).reshape(count, -1).any(-1))[0]
       if outside.size:
         raise UserError(f"{self.path}: split {split!r}, example {names[outside[0]]!r}: {what} outside {low}.."
                         f"{limit - 1}. The files beside the dataset do not belong to it; prepare it again.")
     return Table(np.array(names), labels, concept_ids, features, records)
-
-
-def _class_vectors(path: Path, num_classes: int) -> np.ndarray:
-  try:
-    vectors = np.load(path, allow_pickle=False)
-  except (OSError, ValueError) as error:
-    raise UserError(f"Cannot read {path}: {error}. Prepare the dataset again.") from error
-  if vectors.ndim != 2 or len(vectors) != num_classes or vectors.dtype.kind != "f":
-    raise UserError(f"{path} holds {vectors.dtype} {vectors.shape}; expected float ({num_classes}, V), a row a class.")
-  return vectors.astype(np.float32)
 
 
 def _fields(record: bytes) -> Any:
@@ -165,7 +180,7 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
     raise UserError(
         f"No dataset {name!r} in {data_dir}. Prepare it with\n"
         f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}"
-        + ("" if name == "toy_actions" else " --source=FOLDER_OF_THE_VIDEOS"))
+        + ("" if name == "toy_actions" else " --source=FOLDER"))
   return Dataset(path, name)
 
 
@@ -176,3 +191,43 @@ def dataset_path(data_dir: str | Path, name: str) -> Path | None:
   versions = [path.parent for path in folder.glob("*/dataset_info.json")
               if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)]
   return max(versions, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
+
+
+class Piece(NamedTuple):
+  """An optional part of a dataset: what it is, its file in a prepared dataset, and in the published layout."""
+
+  what: str
+  file: str
+  published: str
+
+
+PIECES = {
+    "class_vectors": Piece("a vector for each class", "class_vectors.npy", "zsl220/labels_glove42b.npy"),
+    "word_list": Piece("a word list", "word_list.json", "zsl220/label_word_list.json"),
+    "word_table": Piece("a vector for each word of the word list", "word_table.npy, .npz, .th or .pth",
+                        "zsl220/word.glove42b.th"),
+    "classifier_rows": Piece("a classifier's rows of the seen classes", "classifier_rows.npy",
+                             "zsl220/KG/pretsm.k400.fc.weight.npy"),
+    "concepts": Piece("the concepts that are seen in its videos", "concepts.jsonl",
+                      "concepts.jsonl and features/bit-m-r50x1_top20_preds.json"),
+}
+
+
+def need(dataset: Any, piece: str, who: str) -> Any:
+  """The attribute `piece`, one of `PIECES`, of a dataset that must have it.
+
+  Args:
+    dataset: a `Dataset`, or anything with `path` and the attribute.
+    piece: name of the attribute.
+    who: needs it, e.g. "method devise"; the message begins with it.
+
+  Raises:
+    UserError: saying what is missing, under which names it is looked for, and what to do.
+  """
+  value = getattr(dataset, piece)
+  if value is None or not len(value):
+    what, file, published = PIECES[piece]
+    raise UserError(f"{who} needs {what} ({file}; in the published layout {published}), which {dataset.path} lacks. "
+                    "Add it to what the dataset is made from and prepare it again (with another --data_dir, or after "
+                    "deleting that folder), or use a dataset that has it.")
+  return value

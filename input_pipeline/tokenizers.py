@@ -19,12 +19,14 @@ from input_pipeline import files
 from input_pipeline.errors import UserError
 
 Text = str | tuple[str, str]
+TEXTS_A_CALL = 4096     # what the word pieces of so many texts take in memory is little
 
 
 class Tokenizer(Protocol):
-  """Turns texts into ids in [0, vocab_size)."""
+  """Turns texts into ids in [0, vocab_size); `separator` goes between a name and its description."""
 
   vocab_size: int
+  separator: str
 
   def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
     """One int32 array of at most `max_tokens` ids for each text, without padding."""
@@ -43,6 +45,8 @@ class WordPiece:
   Raises:
     UserError: there is no vocab.txt, or it repeats a piece or lacks a special token.
   """
+
+  separator = ": "
 
   def __init__(self, folder: str | Path):
     path = Path(folder) / "vocab.txt"
@@ -64,8 +68,11 @@ class WordPiece:
     if max_tokens < 4:
       raise UserError(f"max_tokens is {max_tokens}; BERT needs 4 or more, with [CLS] and up to two [SEP].")
     self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
-    parts = [text if isinstance(text, tuple) else (text,) for text in texts]
-    return [np.asarray(self._tokenizer.encode(*part).ids, np.int32) for part in parts]
+    ids = []
+    for start in range(0, len(texts), TEXTS_A_CALL):      # in parallel on all cores
+      encodings = self._tokenizer.encode_batch(list(texts[start:start + TEXTS_A_CALL]))
+      ids.extend(np.asarray(encoding.ids, np.int32) for encoding in encodings)
+    return ids
 
 
 class Words:
@@ -77,6 +84,8 @@ class Words:
   Raises:
     UserError: the list is empty or holds a word twice.
   """
+
+  separator = " "
 
   def __init__(self, word_list: Sequence[str]):
     self._ids = {word: i for i, word in enumerate(word_list)}

@@ -2,10 +2,16 @@
 
     python scripts/convert_checkpoint.py --kind=tsm --input=TSM_kinetics_[...].pth --output=weights/tsm
     python scripts/convert_checkpoint.py --kind=bit --input=BiT-M-R50x1.npz --output=weights/bit
+    python scripts/convert_checkpoint.py --kind=ervse --input=epoch.9.step.17000.th --output=weights/ervse
+    python scripts/convert_checkpoint.py --kind=word_embedding --input=word.glove42b.th --output=weights/words
 
+KIND is tsm, bit, a method's name, or word_embedding: the word vectors alone, for `--config.init_from` of a method that
+reads words. What is read: PyTorch files (.th, .pth, .tar), .npz of the same names, and .npy of a single array. With a
+method, --config tells of its model where that is not the published one; the default is configs/KIND.py:precomputed.
 A file that lacks a name, or holds one that cannot be explained, is refused with a list of all of them.
 """
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without 
 
 import jax
 from absl import flags, logging
+from flax.traverse_util import unflatten_dict
+from ml_collections import ConfigDict, config_flags
 
+from er_jax import methods, published
+from er_jax.models.text_backbone import WORD_TABLE
 from input_pipeline import errors
 from input_pipeline.backbones import checkpoints, weight_files
 from input_pipeline.errors import UserError
+from input_pipeline.vectors import read_word_table
 
 
 class Converted(NamedTuple):
@@ -29,17 +40,43 @@ class Converted(NamedTuple):
   ignored: dict[str, str]
 
 
-def _backbone(form: checkpoints.Format) -> Callable[[str], Converted]:
-  def convert(path: str) -> Converted:
-    config, variables, ignored = checkpoints.read(path, form)
-    return Converted(f"{form.title}, {config}", variables, ignored)
+def _backbone(form: checkpoints.Format) -> Callable[[str, ConfigDict | None], Converted]:
+  def convert(path: str, config: ConfigDict | None) -> Converted:
+    if config is not None:
+      raise UserError(f"--config goes with a method's weights; {form.title} is known by its file.")
+    sizes, variables, ignored = checkpoints.read(path, form)
+    return Converted(f"{form.title}, {sizes}", variables, ignored)
 
   return convert
 
 
-KINDS: dict[str, Callable[[str], Converted]] = {
+def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
+  def convert(path: str, config: ConfigDict | None) -> Converted:
+    config = config or importlib.import_module(f"configs.{name}").get_config("precomputed")
+    if config.method != name:
+      raise UserError(f"--config is of method {config.method}, but --kind is {name}.")
+    arrays = weight_files.read_arrays(path)
+    if name == "eszsl" and len(arrays) == 1:      # published as a bare array
+      arrays = {"W": next(iter(arrays.values()))}
+    method = published.method_of(config, arrays)
+    params, ignored = published.to_params(arrays, published.shapes(method, arrays), path)
+    return Converted(f"method {name}", params, ignored)
+
+  return convert
+
+
+def _word_embedding(path: str, config: ConfigDict | None) -> Converted:
+  del config
+  table = read_word_table(Path(path))
+  tree = unflatten_dict({f"text_backbone/{WORD_TABLE}": table}, sep="/")
+  return Converted(f"{len(table)} word vectors of {table.shape[1]} numbers", tree, {})
+
+
+KINDS: dict[str, Callable[[str, ConfigDict | None], Converted]] = {
     "tsm": _backbone(checkpoints.TSM_FORMAT),
     "bit": _backbone(checkpoints.BIT_FORMAT),
+    "word_embedding": _word_embedding,
+    **{name: _method(name) for name in methods.METHODS},
 }
 
 
@@ -48,6 +85,7 @@ def define_flags() -> None:
   flags.DEFINE_string("kind", None, f"What the weights are of: {', '.join(KINDS)}.", required=True)
   flags.DEFINE_string("input", None, "The published file.", required=True)
   flags.DEFINE_string("output", None, "Folder to write; must not exist.", required=True)
+  config_flags.DEFINE_config_file("config", None, "With a method: a file of configs/, with :DATASET behind it.")
 
 
 def main(_: list[str]) -> None:
@@ -58,7 +96,7 @@ def main(_: list[str]) -> None:
     raise errors.unknown("--kind", kind, KINDS)
   if Path(output).exists():
     raise UserError(f"{output} is there already; remove it or choose another --output.")
-  converted = KINDS[kind](source)
+  converted = KINDS[kind](source, flags.FLAGS.config)
   weight_files.write_orbax(output, converted.tree)
   arrays = jax.tree.leaves(converted.tree)
   print(f"{source}: {converted.description}")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
-from er_jax.models import bert
+from er_jax.models import bert_weights
 from input_pipeline import loaders
 from input_pipeline.concepts import concept_text
 from input_pipeline.descriptions import class_text
@@ -59,7 +59,7 @@ class Peer:
   def __init__(self, dataset: Dataset, config: ConfigDict, params: Mapping, tokenizer: Tokenizer):
     """Args: params: of `er_jax.models.ervse.ERVSE`; they are copied and stay as they are."""
     self._dataset, self._config, self._tokenizer = dataset, config, tokenizer
-    self.model = Recognition(params, bert.load_bert(config.model.text_backbone.name_or_path)[0], config)
+    self.model = Recognition(params, bert_weights.load_bert(config.model.text_backbone.name_or_path)[0], config)
     self.classes = self._pad([class_text(action, config.data.class_text) for action in dataset.classes])
 
   def train_step(self, dropout: bool) -> Callable[[Batch], dict[str, float]]:
@@ -100,7 +100,7 @@ class Peer:
 class Recognition(nn.Module):
   """ER-ZSAR with gate fusion, average pooling and cross entropy (Chen & Huang 2021, section 3)."""
 
-  def __init__(self, params: Mapping, sizes: bert.BertConfig, config: ConfigDict):
+  def __init__(self, params: Mapping, sizes: bert_weights.BertConfig, config: ConfigDict):
     """Args: params: of `er_jax.models.ervse.ERVSE`, copied; sizes: of its BERT; config: the experiment's."""
     super().__init__()
     self.config = config
@@ -111,7 +111,7 @@ class Recognition(nn.Module):
         max_position_embeddings=sizes.max_position_embeddings, hidden_act=sizes.hidden_act,
         hidden_dropout_prob=rate, attention_probs_dropout_prob=rate), add_pooling_layer=False)
     own, trains = dict(self.text_backbone.named_parameters()), False
-    for name, path in bert.hf_names(sizes):
+    for name, path in bert_weights.hf_names(sizes):
       value = flat["/".join(("text_backbone", "bert", *path))]
       trains = trains or name.startswith(config.model.text_backbone.trainable_from)
       own[name].data, own[name].requires_grad = _tensor(value.T if path[-1] == "kernel" else value), trains

@@ -1,10 +1,10 @@
 """BERT on real tokens: the last hidden state of Hugging Face's `BertModel`, from its weights.
 
-    config, params, folder = load_bert("bert-base-uncased")        # or a local folder
+    config, params, folder = bert_weights.load_bert("bert-base-uncased")   # or a local folder
     bert = Bert(config, dropout_rate=0.1)
     hidden = bert.apply({"params": params}, tokens, ragged, True)  # tokens (N,) int32 -> (N, H)
 
-    embeddings_frozen, first = num_frozen_layers(config, "encoder.layer.10")    # True, 10
+    embeddings_frozen, first = bert_weights.num_frozen_layers(config, "encoder.layer.10")    # True, 10
     trunk = bert.apply({"params": params}, tokens, ragged, True, last=first)    # once per distinct text
     hidden = bert.apply({"params": params}, trunk, ragged, True, first=first, method="layers")   # each step
 
@@ -22,19 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from er_jax.models.bert_weights import (
-    BertConfig,
-    frozen_names,
-    hf_names,
-    load_bert,
-    num_frozen_layers,
-    params_from_state_dict,
-)
+from er_jax.models.bert_weights import BertConfig
 from er_jax.models.dropout import Dropout
 from er_jax.models.ragged import Ragged, pad, token_mask, unpad
-
-__all__ = ["ACTIVATIONS", "Bert", "BertConfig", "frozen_names", "hf_names", "load_bert", "num_frozen_layers",
-           "params_from_state_dict"]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": lambda x: x * (0.5 + 0.5 * jax.lax.erf(x * np.sqrt(0.5).astype(x.dtype))),

@@ -74,16 +74,13 @@ def frozen_names(config: BertConfig, trainable_from: str | None) -> frozenset[tu
   Args:
     config: the network.
     trainable_from: Hugging Face's name of a parameter or a group, such as "encoder.layer.10": what comes
-      before it in BERT's order is frozen. "embeddings" freezes nothing; None, "" and a name that no parameter
-      has freeze all. A part of a name ("layer.10") is found too, if no name starts with it.
+      before the first name that starts so, in BERT's order, is frozen. "embeddings" freezes nothing; None, "" and
+      what no name starts with ("pooler") freeze all.
   """
   names = hf_names(config)
-  wanted = (trainable_from or "").rstrip(".")
-  if not wanted:
+  if not trainable_from:
     return frozenset(ours for _, ours in names)
-  starting = [i for i, (theirs, _) in enumerate(names) if f"{theirs}.".startswith(f"{wanted}.")]
-  containing = [i for i, (theirs, _) in enumerate(names) if wanted in theirs]
-  first = [*starting, *containing, len(names)][0]
+  first = next((i for i, (theirs, _) in enumerate(names) if theirs.startswith(trainable_from)), len(names))
   return frozenset(ours for _, ours in names[:first])
 
 

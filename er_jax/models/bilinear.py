@@ -1,6 +1,9 @@
-"""DEVISE (Frome et al. 2013), and the other bilinear methods: score = video feature . W . class vector.
+"""The bilinear methods: score = video feature . W . class vector.
 
     logits = dropout(x) W . dropout(normalise(g)),   W (F, V) without bias, g the class's word vector
+
+DEVISE (Frome et al., NIPS 2013), ALE (Akata et al., CVPR 2013) and SJE (Akata et al., CVPR 2015) learn W by ranking,
+each by its own loss; ESZSL (Romera-Paredes & Torr, ICML 2015) in closed form (`er_jax.learners`).
 """
 
 from collections.abc import Callable
@@ -30,10 +33,10 @@ class Compatibility(nn.Module):
 
 
 class Bilinear(nn.Module):
-  """A bilinear compatibility between videos and classes, trained by ranking.
+  """A bilinear compatibility between videos and classes.
 
   Attributes:
-    method: the name of its one submodule: devise, ale or sje.
+    method: the name of its one submodule: devise, ale, sje or eszsl.
     vector_dim: V, the width of the class vectors.
     config: `config.model`.
     loss: `config.loss`.
@@ -46,7 +49,7 @@ class Bilinear(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   def setup(self):
-    rate = self.config.dropout_rate
+    rate = self.config.get("dropout_rate", 0.0)     # ESZSL has none
     self.compatibility = Compatibility(self.vector_dim, rate, self.dtype, name=self.method)
     self.class_dropout = Dropout(rate)
 

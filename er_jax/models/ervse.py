@@ -5,19 +5,16 @@ by the encoder that also embeds class texts. Training asks each video for its cl
 objects of the batch (Chen & Huang 2021, section 3).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from er_jax import losses
-from er_jax.inputs import ClassInputs, Targets, VideoInputs
+from er_jax.inputs import VideoInputs
 from er_jax.models.dropout import Dropout
 from er_jax.models.encoders import dense, l2_normalize
 from er_jax.models.vse import VSE
-from er_jax.text_bank import Texts
 
 FUSIONS = ("early", "late", "fc", "gate")
 
@@ -27,13 +24,6 @@ class Streams(NamedTuple):
   action: Array
   object: Array
   fused: Array | None
-
-
-class Scores(NamedTuple):
-  """Scores of each stream and of both, each (b, C)."""
-  action: Array
-  object: Array
-  combined: Array
 
 
 class FusionMLP(nn.Module):
@@ -79,49 +69,21 @@ class ERVSE(VSE):
     super().setup()
     self.fusion = Fusion(self.config.fusion, self.config.fusion_mlp.dropout_rate, self.dtype)
 
-  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Streams:
-    """Both streams of the videos, (b, D) each."""
-    return self.fuse(videos, self.encode_texts(videos.objects, deterministic), deterministic)
-
-  def fuse(self, videos: VideoInputs, objects: Array, deterministic: bool) -> Streams:
-    """Both streams, from the videos' features and the embeddings (b, D) of their object sequences."""
+  def embed(self, videos: VideoInputs, objects: Array | None, deterministic: bool) -> Streams:
+    """Both streams of the videos, from their features and the embeddings (b, D) of their object sequences."""
     action = self.video_encoder(videos.features, videos.rows, deterministic)
     return self.fusion(action, objects, videos.rows, deterministic)
 
-  def stream_scores(self, videos: Streams, texts: Array, clamp: bool) -> Scores:
-    """Scores against text embeddings (C, D); `clamp` lets the object stream only add to the combined score."""
+  def scores(self, videos: Streams, texts: Array, rehearsing: bool = False) -> tuple[Array, ...]:
+    """Scores of the action stream, of the object stream and of both; with fusion `early` of both alone.
+
+    With `clamp_obj_logits` and fusion `late` or `gate` the object stream can only add to the score of a class.
+    """
+    fusion = self.config.fusion
     action, object_ = videos.action @ texts.T, videos.object @ texts.T
-    if self.config.fusion == "fc":
-      return Scores(action, object_, videos.fused @ texts.T)
-    return Scores(action, object_, action + (jnp.maximum(object_, 0) if clamp else object_))
-
-  def score(self, videos: Streams, classes: Array) -> Array:
-    """(b, C) class scores, by the fusion that was trained."""
-    return self.stream_scores(videos, classes, self._clamp).combined
-
-  @property
-  def _clamp(self) -> bool:
-    return self.config.clamp_obj_logits and self.config.fusion in ("late", "gate")
-
-  def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
-             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
-    """This device's share of the batch's losses; see `er_jax.methods`."""
-    texts = [classes.texts, videos.objects] + ([] if concepts is None else [concepts])
-    class_embeddings, objects, *concept_embeddings = self.encode_together(texts, deterministic)
-    streams = self.fuse(videos, objects, deterministic)
-    class_embeddings, class_mask = gather(class_embeddings), gather(classes.mask)
-    scores = self.stream_scores(streams, class_embeddings, self._clamp)
-    # Early fusion trains on the combined score alone, and so do ranking losses: theirs is not a probability.
-    parts = scores if self.config.fusion != "early" and self.loss.kind == "ce" else (scores.combined,)
-    class_loss = sum(losses.classification_loss(part, targets.classes, targets.weights, class_mask, self.loss)
-                     for part in parts)
-    if concepts is None:
-      return {"loss": class_loss, "class_loss": class_loss}
-    scores = self.stream_scores(streams, gather(concept_embeddings[0]), clamp=False)
-    concept_mask = gather(targets.concept_mask)
-    temperature = self.loss.temperature if self.loss.kind == "ce" else 1.0
-    parts = scores if self.config.fusion != "early" else (scores.combined,)
-    rehearsal = sum(losses.rehearsal_loss(part, targets.concepts, concept_mask, temperature=temperature)
-                    for part in parts)
-    return {"loss": class_loss + self.loss.rehearsal_weight * rehearsal, "class_loss": class_loss,
-            "rehearsal_loss": rehearsal}
+    if fusion == "fc":
+      return action, object_, videos.fused @ texts.T
+    if fusion == "early":
+      return (action + object_,)
+    clamped = self.config.clamp_obj_logits and not rehearsing
+    return action, object_, action + (jnp.maximum(object_, 0) if clamped else object_)

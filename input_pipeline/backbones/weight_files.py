@@ -2,6 +2,7 @@
 
     arrays = read_npz("BiT-M-R50x1.npz")               # {"resnet/head/conv2d/bias": float32 (21843,), ...}
     arrays = read_pth("TSM_kinetics_RGB_resnet50.pth")  # {"module.new_fc.bias": float32 (400,), ...}
+    arrays = read_tensors("word.glove42b.th")           # {"weight": float32 (13561, 300)}
 
 Nothing that could run code is unpickled. A file that cannot be read is a `UserError` that says which and why.
 """
@@ -13,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,16 +42,34 @@ def read_npz(path: str | os.PathLike) -> Arrays:
 
 def read_pth(path: str | os.PathLike) -> Arrays:
   """The tensors of the `state_dict` entry of a PyTorch file, floats as float32. Needs PyTorch."""
-  try:
-    import torch   # an extra that only these files need
-  except ModuleNotFoundError as error:
-    raise UserError(_TORCH_NEEDED.format(path=path)) from error
-  with _readable(path, "a PyTorch file of tensors", (pickle.UnpicklingError, RuntimeError)):
-    content = torch.load(path, map_location="cpu", weights_only=True)
+  content = _load_torch(path)
   state = content.get("state_dict") if isinstance(content, dict) else None
-  if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+  if not isinstance(state, dict) or not all(hasattr(tensor, "numpy") for tensor in state.values()):
     raise UserError(f"{path}: expected a dict with the entry 'state_dict', a dict of tensors.")
   return {name: tensor.float().numpy() for name, tensor in state.items()}
+
+
+def read_tensors(path: str | os.PathLike) -> Arrays:
+  """The tensors of a PyTorch file that holds one tensor, here under the name "", or a dict of them by name.
+
+  The dict may also be the entry "state_dict" or "resume_model" of what the file holds, as in training's own
+  checkpoints. Floats come as float32; what else a dict holds is passed over. Needs PyTorch.
+  """
+  content = _load_torch(path)
+  entries = content if isinstance(content, dict) else {"": content}
+  for inner in ("state_dict", "resume_model"):
+    entries = entries[inner] if isinstance(entries.get(inner), dict) else entries
+  return {str(name): (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
+          for name, tensor in entries.items() if hasattr(tensor, "numpy")}
+
+
+def read_arrays(path: str | os.PathLike) -> Arrays:
+  """What `read_npz` reads of an .npz, `read_tensors` of another file; of an .npy its array, under the name ""."""
+  suffix = Path(path).suffix
+  if suffix == ".npy":
+    with _readable(path, "a NumPy .npy file", ()):
+      return {"": _as_float32(np.load(path, allow_pickle=False))}
+  return read_npz(path) if suffix == ".npz" else read_tensors(path)
 
 
 def read_orbax(path: str | os.PathLike) -> dict[tuple[str, ...], np.ndarray]:
@@ -76,6 +96,16 @@ def write_orbax(path: str | os.PathLike, tree: dict) -> None:
       checkpointer.save(path, tree)
   except (OSError, ValueError) as error:
     raise UserError(f"Cannot write {path}: {error}.") from error
+
+
+def _load_torch(path: str | os.PathLike) -> Any:
+  """What a PyTorch file of tensors holds, on the CPU. Raises: UserError if it cannot be read, or without PyTorch."""
+  try:
+    import torch   # an extra that only these files need
+  except ModuleNotFoundError as error:
+    raise UserError(_TORCH_NEEDED.format(path=path)) from error
+  with _readable(path, "a PyTorch file of tensors", (pickle.UnpicklingError, RuntimeError)):
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:

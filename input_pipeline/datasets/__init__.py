@@ -2,7 +2,8 @@
 
 A dataset is a package NAME with `collection(source) -> Collection` in its __init__.py and a TFDS builder in
 its NAME_dataset_builder.py. It is imported when it is asked for. Weights that come with it are `TSM_WEIGHTS`
-and `BIT_WEIGHTS` there.
+and `BIT_WEIGHTS` there. Where features are not computed from videos but lie in files, it has
+`feature_files(source) -> FeatureFiles`, and takes no weights.
 """
 
 import importlib
@@ -11,6 +12,7 @@ from types import ModuleType
 from input_pipeline import errors
 
 DATASETS = {
+    "precomputed": "input_pipeline.datasets.precomputed",
     "toy_actions": "input_pipeline.datasets.toy_actions",
 }
 

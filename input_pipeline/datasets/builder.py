@@ -35,7 +35,7 @@ class Content(NamedTuple):
     store: the features of the clips, by position in `collection.clips`.
     feature_dim: D.
     skipped: why a clip is not in the store, by position.
-    source: written to source.json; "root" is the absolute folder of the videos.
+    source: written to source.json; "root" is the absolute folder of the videos or of the feature files.
   """
 
   collection: Collection
@@ -94,7 +94,8 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """The files beside the examples; `data_path` is the unfinished folder while TFDS generates."""
     folder, collection = self.data_path, self._content.collection
     descriptions.write_classes(folder / "classes.jsonl", collection.classes)
-    concepts.write_concepts(folder / "concepts.jsonl", collection.concepts)
+    if collection.concepts:
+      concepts.write_concepts(folder / "concepts.jsonl", collection.concepts)
     if collection.splits is not None:
       splits.write_splits(folder / "class_splits.json", collection.splits)
     skipped = [{"name": collection.clips[index].name, "reason": reason}

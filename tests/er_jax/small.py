@@ -48,7 +48,12 @@ class SmallDataset:
     self.splits = ClassSplits(seen, (tuple(unseen[:2]), tuple(unseen[2:4]), tuple(unseen[4:])),
                               (tuple(unseen[2:]), tuple(unseen[:2] + unseen[4:]), tuple(unseen[:4])))
     self.class_vectors = random.normal(size=(12, 6)).astype(np.float32)
+    texts = [f"{action.name} {action.description}" for action in self.classes] + [
+        f"{concept.name} {concept.definition}" for concept in self.concepts]
+    self.word_list = sorted({word for text in texts for word in text.split()} - {"is"})      # one word is unknown
     directions = random.normal(size=(12, feature_dim))
+    self.classifier_rows = directions.astype(np.float32)
+    self.word_table = np.random.default_rng(1).normal(size=(len(self.word_list), 10)).astype(np.float32)
 
     def table(class_ids, per_class) -> Table:
       labels = np.repeat(np.array(class_ids, np.int32), per_class)
@@ -81,11 +86,13 @@ def write_bert_folder(folder: Path, layers: int = 2, width: int = 16) -> Path:
 
 
 def small_config(method: str, bert_folder: str, **overrides):
-  """The method's config at the size of the small dataset; `overrides` are dotted fields with _ for each dot."""
+  """The method's config at the size of the small dataset; `overrides` are dotted fields with __ for each dot."""
   config = importlib.import_module(f"configs.{method}").get_config("toy_actions")
-  config.batch_size, config.eval_batch_size, config.num_epochs, config.log_every_steps = 16, 8, 2, 1
+  config.eval_batch_size, config.num_epochs, config.log_every_steps = 8, 2, 1
   config.data.concept_definitions.input = True
   config.optimizer.update({"learning_rate": 1e-2, "warmup_steps": 2, "decay_steps": 100})
+  if method != "gcn":
+    config.batch_size = 16
   if "text_backbone" in config.model:
     config.model.embed_dim = 12
     config.model.text_backbone.name_or_path = bert_folder

@@ -58,11 +58,19 @@ def test_negative_concepts_are_new_to_the_video_and_repeatable():
   np.testing.assert_array_equal(negatives, batches.negative_concepts(own, 3, 10, seed=(0, 5)))
 
 
+def test_negative_concepts_take_every_other_concept_alike():
+  own = np.array([[8, 0, 3, -1]])
+  drawn = np.concatenate([batches.negative_concepts(own, 2, 9, seed=(step,)).ravel() for step in range(600)])
+  counts = np.bincount(drawn, minlength=9)
+  assert (counts[[0, 3, 8]] == 0).all() and counts[[1, 2, 4, 5, 6, 7]].min() > 150      # 200 expected
+  assert batches.negative_concepts(own, 8, 9, seed=(0,))[0, 6:].tolist() == [-1, -1]
+
+
 @pytest.fixture
 def built(tmp_path, bert_folder):
   dataset = SmallDataset(tmp_path)
   config = small_config("ervse", bert_folder, model__topk_concepts=2, loss__rehearsal_topk=3)
-  method = methods.build(config, 6)
+  method = methods.build(config, dataset)
   videos = examples(dataset, "train", dataset.splits.seen)
   return dataset, config, method, videos, BatchBuilder(dataset, config, method, [videos], num_devices=4)
 
@@ -80,7 +88,8 @@ def test_a_batch_refers_to_the_texts_of_its_videos(built):
   for row in range(10):
     names = [concept_text(dataset.concepts[c], True) for c in last.concept_ids[row]]
     expected = method.tokenizer.encode([" ".join(names[:2])], config.data.max_tokens)[0].tolist()
-    assert text_of(builder.sequences, step_batch.objects[row], method) == expected
+    assert step_batch.objects[row].shape == (1,)
+    assert text_of(builder.sequences, step_batch.objects[row, 0], method) == expected
     own = step_batch.concepts[step_batch.targets.concepts[row] > 0]
     wanted = method.tokenizer.encode(names[:3], config.data.max_tokens)
     assert sorted(text_of(builder.texts, text, method) for text in own) == sorted(t.tolist() for t in wanted)
@@ -105,9 +114,29 @@ def test_class_sets_divide_by_the_devices(built):
   assert text_of(builder.texts, classes.ids[0], method) == expected
 
 
-def test_a_class_without_description_is_named(tmp_path, bert_folder):
+def test_separate_concepts_refer_to_a_text_each(tmp_path, bert_folder):
   dataset = SmallDataset(tmp_path)
+  dataset.table("train").concept_ids[:, 2] = -1                        # two concepts a video, and a place for a third
+  config = small_config("cpt", bert_folder, model__topk_concepts=3, model__separate_concepts=True)
+  method = methods.build(config, dataset)
+  videos = examples(dataset, "train", dataset.splits.seen)
+  builder = BatchBuilder(dataset, config, method, [videos], num_devices=4)
+  batch = next(iter(train_batches(videos, 16, seed=0)))
+  objects = builder.batch(batch, videos, step=0).objects
+  assert objects.shape == (16, 3) and (objects[:, 2] == -1).all()
+  for row in range(16):
+    for place in range(2):
+      name = concept_text(dataset.concepts[batch.concept_ids[row, place]], True)
+      expected = method.tokenizer.encode([name], config.data.max_tokens)[0].tolist()
+      assert text_of(builder.sequences, objects[row, place], method) == expected
+
+
+def test_a_class_without_description_is_named_if_a_split_uses_it(tmp_path, bert_folder):
+  dataset = SmallDataset(tmp_path)
+  dataset.classes.append(dataset.classes[3]._replace(name="of no split", description=""))
+  BatchBuilder(dataset, small_config("vse", bert_folder), methods.build(small_config("vse", bert_folder), dataset), [],
+               num_devices=1)
   dataset.classes[3] = dataset.classes[3]._replace(description="")
   config = small_config("vse", bert_folder)
   with pytest.raises(UserError, match="push star.*no description"):
-    BatchBuilder(dataset, config, methods.build(config, 6), [], num_devices=1)
+    BatchBuilder(dataset, config, methods.build(config, dataset), [], num_devices=1)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from er_jax import pictures
-from er_jax.evaluate import Predictions
+from er_jax.predictions import Predictions
 from input_pipeline import video
 from input_pipeline.concepts import Concept
 from input_pipeline.descriptions import ActionClass
@@ -155,3 +155,56 @@ def test_contact_sheet_of_no_videos_is_written(tmp_path):
   pictures.contact_sheet(tmp_path / "sheet.png", predictions(np.zeros((0, 3)), []), Clips(tmp_path, 3),
                        Clips.examples([]))
   assert (tmp_path / "sheet.png").exists()
+
+
+def bars(image: np.ndarray, colour: str) -> list[int]:
+  """Widths of the bars of a colour in pixels, from top to bottom, within the panel where the first one is."""
+  mask = is_colour(image, colour)
+  first = np.flatnonzero(mask.any(axis=0))[0]
+  found, above = [], False
+  for row in mask[:, first:first + 330]:
+    if row.any() and not above:
+      found.append(int(np.ptp(np.flatnonzero(row))))
+    above = row.any()
+  return found
+
+
+def test_comparison_has_a_panel_a_column_and_bars_as_long_as_the_means(tmp_path):
+  def method(top1: float, top5: float, **seen) -> dict:
+    means = {"precision@1": top1, "precision@5": top5, **seen}
+    return {"mean": means, "std": dict.fromkeys(means, 0.0)}
+
+  chance = {"mean": {"precision@1": 4.0, "precision@5": 20.0}, "std": {"precision@1": 0.0, "precision@5": 0.0}}
+  rows = [("A", method(80, 90)), ("B", method(40, 50)), ("at chance", method(4, 50))]
+  pictures.comparison(tmp_path / "two.png", rows, chance, "three methods", "mean")
+  image = pixels(tmp_path / "two.png")
+  first, second = bars(image, pictures.BLUE)       # the third one is grey
+  assert first == pytest.approx(2 * second, rel=0.03)
+  assert len(bars(image, pictures.GREY)) == 1
+
+  rows[0] = ("A", method(80, 90, seen=70.0))
+  pictures.comparison(tmp_path / "three.png", rows, chance, "three methods", "mean")
+  more = pixels(tmp_path / "three.png")
+  assert more.shape[0] == image.shape[0] and more.shape[1] > 1.3 * image.shape[1]
+
+
+def test_comparison_whiskers_reach_one_std_and_stay_on_the_scale(tmp_path):
+  def picture(mean: float, std: float) -> int:
+    rows = [("A", {"mean": {"precision@1": mean}, "std": {"precision@1": std}})]
+    pictures.comparison(tmp_path / "one.png", rows, {"mean": {}, "std": {}}, "t", "s")
+    image = pixels(tmp_path / "one.png")
+    middle = round((pictures._Page.MARGIN + pictures._Page.TITLE + 0.28 + 0.15) * pictures.DPI)
+    start = np.flatnonzero(is_colour(image, pictures.BLUE).any(axis=0))[0]
+    whisker = image[middle, start:].astype(int).sum(axis=1) < 150          # nearly black
+    return int(np.flatnonzero(whisker[:int(2.15 * pictures.DPI)])[-1])
+
+  scale = 2.1 * pictures.DPI / 100
+  assert picture(50, 10) == pytest.approx(60 * scale, abs=5)
+  assert picture(50, 20) == pytest.approx(70 * scale, abs=5)
+  assert picture(95, 20) == pytest.approx(100 * scale, abs=5)
+
+
+def test_comparison_of_methods_without_numbers_is_drawn(tmp_path):
+  nothing = {"mean": {"precision@1": float("nan")}, "std": {"precision@1": float("nan")}}
+  pictures.comparison(tmp_path / "none.png", [("$x_1$" * 40, nothing)], nothing, "t", "s")
+  assert (tmp_path / "none.png").exists()

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from er_jax import report
@@ -30,6 +31,11 @@ def test_chance_is_one_class_and_five_classes_out_of_all():
                                      "std": {"precision@1": 2.5, "precision@5": 12.5}}
 
 
+def test_chance_among_seen_classes_is_given_where_there_are_any():
+  level = report.chance([10, 20], num_seen=50)
+  assert level["mean"] == {"precision@1": 7.5, "precision@5": 37.5, "seen": 2.0} and level["std"]["seen"] == 0.0
+
+
 def test_five_guesses_among_four_classes_are_always_right():
   assert report.chance([4])["mean"] == {"precision@1": 25.0, "precision@5": 100.0}
 
@@ -49,6 +55,34 @@ def test_printed_results_say_method_dataset_and_chance():
   text = console.file.getvalue()
   assert "vse on toy_actions" in text
   assert "4.6 ± 0.4" in text     # 100/24 and 100/20
+
+
+def test_summary_is_over_all_splits_of_all_runs_and_over_the_runs_for_seen_classes():
+  other = {"splits": {"0": {"precision@1": 45.0, "precision@5": 70.0, "more": 1},
+                      "1": {"precision@1": 47.0, "precision@5": 80.0}}}
+  assert report.summary([RESULTS, other]) == {     # 41, 43, 45, 47 and 80, 90, 70, 80
+      "mean": {"precision@1": 44.0, "precision@5": 80.0},
+      "std": {"precision@1": pytest.approx(5 ** 0.5), "precision@5": pytest.approx(50 ** 0.5)}}
+  of_seeds = [{**RESULTS, "seen": {"precision@1": value, "precision@5": 99.0, "more": 2}} for value in (70.0, 80.0)]
+  both = report.summary(of_seeds)
+  assert both["mean"]["seen"] == 75.0 and both["std"]["seen"] == 5.0
+  assert "seen" not in report.summary([*of_seeds, other])["mean"]
+
+
+def test_comparison_shows_seen_classes_where_any_method_has_them():
+  with_seen = report.summary([{**RESULTS, "seen": {"precision@1": 71.0}}])
+  rows = [("VSE", with_seen), ("CPT", SUMMARY), ("chance", report.chance([25], num_seen=50))]
+  assert shown(report.comparison_table(rows, "One or two")) == [
+      ["method", "unseen top-1", "unseen top-5", "seen top-1"],
+      ["VSE", "42.0 ± 1.0", "85.0 ± 5.0", "71.0 ± 0.0"],
+      ["CPT", "50.0 ± 0.3", "60.0 ± 0.0", "–"],
+      ["chance", "4.0 ± 0.0", "20.0 ± 0.0", "2.0 ± 0.0"]]
+  assert report.comparison_markdown(rows).splitlines() == [
+      "| method | unseen top-1, % | unseen top-5, % | seen top-1, % |",
+      "|---|---:|---:|---:|",
+      "| VSE | 42.0 ± 1.0 | **85.0 ± 5.0** | **71.0 ± 0.0** |",
+      "| CPT | **50.0 ± 0.3** | 60.0 ± 0.0 | – |",
+      "| chance | 4.0 ± 0.0 | 20.0 ± 0.0 | 2.0 ± 0.0 |"]
 
 
 def test_comparison_has_a_row_a_method():

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
 
-from er_jax import optimizer, sharding
+from er_jax import learners, sharding
 from er_jax.batches import BatchBuilder
 from er_jax.experiment import Experiment
 from er_jax.sharding import REPLICATED, SHARDED, Parallel
@@ -47,11 +46,10 @@ def built(tmp_path, bert_folder):
   seen = examples(dataset, "train", dataset.splits.seen)
   builder = BatchBuilder(dataset, experiment.config, experiment.method, [seen], parallel.num_devices)
   params = experiment.first_params()
-  names = flatten_dict(params, sep="/")
-  updates = optimizer.build(experiment.config.optimizer, optimizer.schedule(experiment.config.optimizer, 16), names)
-  state = parallel.replicate(TrainState(np.zeros((), np.int32), params, jax.tree.map(np.asarray, updates.init(names))))
+  learner = learners.build(experiment.config, dataset, experiment.method, params)
+  state = parallel.replicate(TrainState(np.zeros((), np.int32), params, learner.init(params)))
   class_set = builder.class_set(dataset.splits.seen)
-  steps = Steps(parallel, experiment.method, builder, class_set, 16, updates, names)
+  steps = Steps(parallel, experiment.method, builder, class_set, 16, learner)
   batch = parallel.shard(builder.batch(next(iter(train_batches(seen, 16, 0))), seen, 0))
   banks = device_banks(builder, parallel, experiment.method, params, 0)
   return builder, steps, (state, batch, parallel.shard(class_set), banks)

@@ -53,8 +53,9 @@ def test_frozen_output_is_computed_once_a_text_and_gathered():
 def test_capacities_by_hand():
   bank = TextBank.build(TEXTS)                                   # lengths 3, 1, 4, 2
   assert bank.capacity(np.array([0, 1, 2, -1]), num_devices=2) == Capacity(4, 4)
-  assert bank.largest_capacity(np.array([0, 1, 3]), texts_a_device=2) == Capacity(5, 3)
-  assert bank.largest_capacity(np.array([2, 2, 1]), texts_a_device=2) == Capacity(8, 4)
+  assert bank.largest_capacity(np.array([[0], [1], [3]]), rows_a_device=2) == Capacity(5, 3)
+  assert bank.largest_capacity(np.array([[2], [2], [1]]), rows_a_device=2) == Capacity(8, 4)
+  assert bank.largest_capacity(np.array([[0, 1], [3, -1], [1, 1]]), rows_a_device=2) == Capacity(6, 3)
 
 
 @pytest.mark.parametrize("missing", [0, 1])

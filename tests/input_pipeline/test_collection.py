@@ -31,8 +31,12 @@ def test_good_collection_is_returned_as_it_is():
   assert check(good) is good
 
 
+def test_two_splits_may_hold_the_same_video():
+  check(collection(Clip("a", Path("a.mp4"), 1, "val"), Clip("a", Path("a.mp4"), 1, "test")))
+
+
 @pytest.mark.parametrize("clip, message", [
-    (Clip("a", Path("other/a.avi"), 0, "val"), r"Two videos are named 'a': a.mp4 and other/a.avi"),
+    (Clip("a", Path("other/a.avi"), 0, "train"), r"Two videos of split 'train' are named 'a': a.mp4 and other/a.avi"),
     (Clip("b", Path("b.mp4"), 3, "val"), r"b.mp4: label is 3, but there are 3 classes \(0 to 2\)"),
     (Clip("b", Path("b.mp4"), -1, "val"), "label is -1"),
     (Clip("b", Path("b.mp4"), 0, "valid"), "split is 'valid', expected one of train, val, test, all"),

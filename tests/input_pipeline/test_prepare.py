@@ -33,6 +33,7 @@ from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
 from input_pipeline.prepared import open_dataset
 from input_pipeline.splits import ClassSplits
+from tests.input_pipeline.published_layout import write_layout
 
 NUM_CLIPS = 12
 TSM = tsm.TSMConfig(stage_sizes=(1,), width=8, num_classes=5, shorter_side=36, crop=32)
@@ -181,9 +182,32 @@ def test_dataset_holds_every_video_once_in_the_order_of_the_clips(inputs, whole)
 
 def test_prepared_dataset_is_not_made_again(inputs, whole, small, capsys):
   before = (whole / "toy_actions" / "1.0.0" / "dataset_info.json").stat().st_mtime_ns
-  assert prepare.prepare("toy_actions", whole, source="/nowhere") == whole / "toy_actions" / "1.0.0"
-  assert "already prepared" in capsys.readouterr().out
+  for _ in range(2):
+    assert prepare.prepare("toy_actions", whole) == whole / "toy_actions" / "1.0.0"
+    assert "already prepared" in capsys.readouterr().out
+    run(inputs, whole)      # the same source and weights again
+    assert "already prepared" in capsys.readouterr().out
   assert (whole / "toy_actions" / "1.0.0" / "dataset_info.json").stat().st_mtime_ns == before
+
+
+def test_prepared_dataset_is_found_without_loading_weights(whole, small, monkeypatch):
+  monkeypatch.setattr(checkpoints, "load_tsm", None)
+  prepare.prepare("toy_actions", whole)
+
+
+def test_prepared_dataset_of_another_source_is_not_taken_for_it(inputs, whole, small, tmp_path):
+  with pytest.raises(UserError, match=f"its source is {inputs.source}, asked for is {tmp_path}.*another --data_dir"):
+    prepare.prepare("toy_actions", whole, source=tmp_path)
+  (tmp_path / "link").symlink_to(inputs.source)
+  prepare.prepare("toy_actions", whole, source=tmp_path / "link")
+
+
+def test_prepared_dataset_of_other_weights_is_not_taken_for_it(inputs, whole, small, tmp_path):
+  arrays = dict(np.load(inputs.bit))
+  arrays["resnet/head/conv2d/bias"] = arrays["resnet/head/conv2d/bias"] + 1
+  np.savez(tmp_path / "bit.npz", **arrays)
+  with pytest.raises(UserError, match="1.0.0 is prepared already.*fingerprint of its weights is .*delete that folder"):
+    prepare.prepare("toy_actions", whole, tsm=inputs.tsm, bit=tmp_path / "bit.npz")
 
 
 def test_run_killed_while_extracting_goes_on_without_redoing_or_losing_a_video(
@@ -297,7 +321,7 @@ def test_other_weights_start_afresh(inputs, small, tmp_path):
 def test_vocabulary_must_be_that_of_the_bit_weights(inputs, small, tmp_path, monkeypatch):
   monkeypatch.setattr(toy_actions, "collection", lambda source: small_collection(source)._replace(
       concepts=small_collection(source).concepts[:-1]))
-  with pytest.raises(UserError, match="BiT weights know 25 concepts, but toy_actions has a vocabulary of 24"):
+  with pytest.raises(UserError, match="BiT weights know 25 concepts, but the dataset has a vocabulary of 24"):
     prepare.prepare("toy_actions", tmp_path, *inputs)
 
 
@@ -305,6 +329,28 @@ def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_pat
   monkeypatch.delattr(toy_actions, "TSM_WEIGHTS")
   with pytest.raises(UserError, match="give --tsm=WEIGHTS"):
     prepare.prepare("toy_actions", tmp_path, inputs.source)
+
+
+@pytest.mark.parametrize("flag", ["tsm", "bit"])
+def test_weights_for_a_dataset_of_feature_files_are_refused(inputs, tmp_path, flag):
+  with pytest.raises(UserError, match=f"--{flag}=.*was given, but the features of precomputed are read from files"):
+    prepare.prepare("precomputed", tmp_path, **{flag: inputs.tsm})
+
+
+def test_dataset_of_feature_files_is_prepared_by_the_same_command(tmp_path):
+  layout = write_layout(tmp_path / "layout")
+  command = [sys.executable, "-m", "input_pipeline.prepare", "--dataset=precomputed", f"--data_dir={tmp_path / 'data'}"]
+
+  def prepare_it(*more: str) -> subprocess.CompletedProcess:
+    return subprocess.run([*command, *more], capture_output=True, text=True, timeout=120)
+
+  result = prepare_it(f"--source={layout.source}")
+  assert result.returncode == 0, result.stderr
+  assert "80/80 videos" in result.stderr and "videos/s" in result.stderr
+  result = prepare_it()
+  assert result.returncode == 0 and "already prepared" in result.stdout
+  result = prepare_it(f"--source={tmp_path}")
+  assert result.returncode == 2 and "its source is" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_unknown_dataset_names_the_near_one(tmp_path):

@@ -3,13 +3,14 @@
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from input_pipeline.errors import UserError
-from input_pipeline.prepared import open_dataset
+from input_pipeline.prepared import PIECES, need, open_dataset
 
 
 def test_what_lies_beside_the_examples_is_read_back(prepared):
@@ -104,11 +105,83 @@ def test_class_vectors_of_another_class_list_are_noticed(prepared, tmp_path):
   folder = tmp_path / "toy_actions" / "1.0.0"
   shutil.copytree(prepared.data_dir / "toy_actions" / "1.0.0", folder)
   np.save(folder / "class_vectors.npy", np.zeros((3, 4), np.float32))
-  with pytest.raises(UserError, match="class_vectors.npy.*expected float .7, V."):
+  with pytest.raises(UserError, match="class_vectors.npy holds 3 rows .*expected float .7, V."):
     open_dataset(tmp_path, "toy_actions")
   (folder / "class_vectors.npy").write_bytes(b"cut")
   with pytest.raises(UserError, match="Cannot read .*class_vectors.npy"):
     open_dataset(tmp_path, "toy_actions")
+
+
+@pytest.fixture
+def copied(prepared, tmp_path):
+  """A copy of the prepared dataset; `copied()` opens it."""
+  folder = tmp_path / "toy_actions" / "1.0.0"
+  shutil.copytree(prepared.data_dir / "toy_actions" / "1.0.0", folder)
+
+  def opened():
+    return open_dataset(tmp_path, "toy_actions")
+
+  opened.folder = folder
+  return opened
+
+
+def test_without_a_vocabulary_there_are_no_concepts_and_ids_have_no_limit(prepared, copied):
+  (copied.folder / "concepts.jsonl").unlink()
+  dataset = copied()
+  assert dataset.concepts == []
+  first = prepared.features[prepared.clips_in("train")[0]]
+  assert np.array_equal(dataset.table("train").concept_ids[0], first.concept_ids)
+
+
+def test_pieces_that_are_not_there_are_none(copied):
+  (copied.folder / "class_vectors.npy").unlink()
+  dataset = copied()
+  assert (dataset.class_vectors, dataset.word_list, dataset.word_table, dataset.classifier_rows) == (None,) * 4
+
+
+def test_classifier_rows_must_be_as_long_as_features(copied):
+  np.save(copied.folder / "classifier_rows.npy", np.arange(18.0).reshape(3, 6))
+  rows = copied().classifier_rows
+  assert rows.dtype == np.float32 and np.array_equal(rows, np.arange(18).reshape(3, 6))
+  np.save(copied.folder / "classifier_rows.npy", np.zeros((3, 7)))
+  with pytest.raises(UserError, match="classifier_rows.npy has rows of 7 numbers, but the features .* have 6"):
+    copied()
+
+
+def test_word_table_is_read_when_it_is_asked_for_and_fits_the_word_list(copied):
+  (copied.folder / "word_list.json").write_text('["one", "two", "three"]')
+  np.save(copied.folder / "word_table.npy", np.arange(12.0).reshape(3, 4))
+  dataset = copied()
+  assert dataset.word_list == ["one", "two", "three"]
+  table = dataset.word_table
+  assert table.dtype == np.float32 and np.array_equal(table, np.arange(12).reshape(3, 4))
+  assert dataset.word_table is table
+  (copied.folder / "word_list.json").write_text('["one", "two"]')
+  with pytest.raises(UserError, match="word_list.json has 2 words, but .*word_table.npy has 3 rows"):
+    _ = copied().word_table
+  (copied.folder / "word_table.npy").write_bytes(b"cut")
+  with pytest.raises(UserError, match="Cannot read .*word_table.npy"):
+    _ = copied().word_table
+
+
+def test_needed_piece_is_returned():
+  assert need(SimpleNamespace(path="data/x", concepts=["dog"]), "concepts", "method cpt") == ["dog"]
+  vectors = np.zeros((2, 3))
+  assert need(SimpleNamespace(path="data/x", class_vectors=vectors), "class_vectors", "method devise") is vectors
+
+
+@pytest.mark.parametrize("piece, value, message", [
+    ("class_vectors", None, r"a vector for each class \(class_vectors.npy; in .* zsl220/labels_glove42b.npy"),
+    ("word_list", None, r"a word list \(word_list.json; in the published layout zsl220/label_word_list.json\)"),
+    ("word_table", None, r"\(word_table.npy, .npz, .th or .pth; in the published layout zsl220/word.glove42b.th\)"),
+    ("classifier_rows", None, r"\(classifier_rows.npy; in the published layout zsl220/KG/pretsm.k400.fc.weight.npy\)"),
+    ("concepts", [], r"\(concepts.jsonl; in the published layout concepts.jsonl and features/bit-m-r50x1_top20"),
+])
+def test_needed_piece_that_is_lacking_is_named_with_its_files(piece, value, message):
+  dataset = SimpleNamespace(path="data/x/1.0.0", **{piece: value})
+  with pytest.raises(UserError, match=f"^method m needs .*{message}.*, which data/x/1.0.0 lacks. Add it"):
+    need(dataset, piece, "method m")
+  assert piece in PIECES
 
 
 def test_video_of_an_example_is_found_by_its_name(prepared, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from er_jax.models.bert import load_bert
+from er_jax.models.bert_weights import load_bert
 from input_pipeline.concepts import concept_text
 from input_pipeline.descriptions import class_text
 from input_pipeline.tokenizers import WordPiece

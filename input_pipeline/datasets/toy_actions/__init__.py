@@ -20,6 +20,7 @@ __all__ = ["BERT", "BIT_WEIGHTS", "TSM_WEIGHTS", "backbone_clips", "backbone_pic
 FOLDER = Path(__file__).parent
 TSM_WEIGHTS = FOLDER / "tsm.npz"
 BIT_WEIGHTS = FOLDER / "bit.npz"
+EXTRAS = ("class_vectors.npy", "word_list.json", "word_table.npy", "classifier_rows.npy")     # see word_vectors.py
 BERT = FOLDER / "bert"      # config.json and vocab.txt of a small text encoder to be trained from scratch
 
 
@@ -34,5 +35,5 @@ def collection(source: Path, seed: int = 0) -> collections.Collection:
       classes=classes,
       concepts=read_concepts(FOLDER / "concepts.jsonl"),
       splits=read_splits(FOLDER / "class_splits.json", len(classes)),
-      extras={"class_vectors.npy": FOLDER / "class_vectors.npy"},
+      extras={name: FOLDER / name for name in EXTRAS},
   ))

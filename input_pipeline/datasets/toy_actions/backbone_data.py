@@ -4,7 +4,7 @@
     pictures, nouns = backbone_pictures(seed=0, start=0, count=64)      # (64, 64, 64, 3) uint8, (64,) int32
 
 Example i of a seed is always the same, and none is among the dataset's videos. TSM gets clips of seen classes only,
-BiT stills labelled with a single object out of the whole vocabulary.
+BiT pictures of a single object out of the whole vocabulary, some with doodles beside it.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ def backbone_clips(seed: int, start: int, count: int) -> tuple[np.ndarray, np.nd
 
 
 def backbone_pictures(seed: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-  """Pictures `start` to `start + count` of the stream: each labelled with one object, and it may show others.
+  """Pictures `start` to `start + count` of the stream, each of a single object, among doodles that are none.
 
   Returns:
     pictures uint8 (count, CROP, CROP, 3); labels int32 (count,), positions in the concept vocabulary.
@@ -46,9 +46,9 @@ def backbone_pictures(seed: int, start: int, count: int) -> tuple[np.ndarray, np
   pictures, labels = [], []
   for index in range(start, start + count):
     rng = np.random.default_rng([seed, PICTURE_STREAM, index])
-    scene, label = scenes.sample_still(rng, NOUNS)
-    pictures.append(_seen_by_backbone(scene, [0])[0])
-    labels.append(NOUNS.index(label))
+    label = int(rng.integers(len(NOUNS)))
+    pictures.append(_seen_by_backbone(scenes.sample_still(rng, NOUNS[label]), [0])[0])
+    labels.append(label)
   return np.stack(pictures), np.array(labels, np.int32)
 
 

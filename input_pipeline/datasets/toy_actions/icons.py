@@ -153,9 +153,36 @@ ICONS: dict[str, tuple[Stroke, ...]] = {
 }
 
 
-@functools.cache
-def draw(name: str) -> tuple[Image.Image, Image.Image]:
-  """The icon of one noun, large.
+def doodle(number: int) -> tuple[Stroke, ...]:
+  """A meaningless scribble of two to five strokes, always the same for a number: what pictures hold besides nouns."""
+  rng = np.random.default_rng(number)
+
+  def point() -> tuple[float, float]:
+    return tuple(rng.uniform(4, 96, 2))
+
+  strokes = []
+  for index in range(int(rng.integers(2, 6))):
+    tone = int(rng.choice([BODY, DETAIL, HOLE])) if index else BODY
+    kind, (x, y), width = rng.integers(5), rng.uniform(25, 75, 2), float(rng.uniform(5, 16))
+    if kind == 0:
+      half = rng.uniform(8, 25, 2)
+      strokes.append(oval(x - half[0], y - half[1], x + half[0], y + half[1], tone))
+    elif kind == 1:
+      half = rng.uniform(6, 25, 2)
+      strokes.append(box(x - half[0], y - half[1], x + half[0], y + half[1], tone, float(rng.uniform(0, 5))))
+    elif kind == 2:
+      strokes.append(shape(*[point() for _ in range(int(rng.integers(3, 6)))], tone=tone))
+    elif kind == 3:
+      strokes.append(line(*[point() for _ in range(int(rng.integers(2, 5)))], width=width, tone=tone))
+    else:
+      start = float(rng.uniform(0, 360))
+      strokes.append(arc(x, y, float(rng.uniform(14, 45)), start, start + float(rng.uniform(60, 300)), width, tone))
+  return tuple(strokes)
+
+
+@functools.lru_cache(256)
+def draw(name: str | int) -> tuple[Image.Image, Image.Image]:
+  """The icon of one noun, or the doodle of one number, large.
 
   Returns:
     Two pictures of mode "L", SIDE x SIDE: 255 where the icon covers, and 255 where its detail shows.
@@ -165,7 +192,7 @@ def draw(name: str) -> tuple[Image.Image, Image.Image]:
   """
   canvas = Image.new("L", (SIDE, SIDE), HOLE)
   pen = ImageDraw.Draw(canvas)
-  for stroke in ICONS[name]:
+  for stroke in ICONS[name] if isinstance(name, str) else doodle(name):
     stroke(pen)
   tones = np.asarray(canvas)
   return (Image.fromarray(np.where(tones != HOLE, 255, 0).astype(np.uint8)),

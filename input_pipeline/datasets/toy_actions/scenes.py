@@ -27,7 +27,7 @@ Colour = tuple[int, int, int]
 class Thing(NamedTuple):
   """An object in a scene: what, its colours, size (pixels), tilt (degrees), middle, and drift in the clip (pixels)."""
 
-  noun: str
+  noun: str | int      # a number: a doodle
   colours: tuple[Colour, Colour]
   size: float
   tilt: float
@@ -74,19 +74,17 @@ def sample_scene(rng: np.random.Generator, motion: str, noun: str, nouns: Sequen
   return Scene(width, height, num_frames, motion, motions.sample_move(rng), actor, distractors, background)
 
 
-def sample_still(rng: np.random.Generator, nouns: Sequence[str]) -> tuple[Scene, str]:
-  """Draws a picture of up to five of `nouns`, and the one it is labelled with: likely a large one."""
+def sample_still(rng: np.random.Generator, noun: str) -> Scene:
+  """Draws a picture of `noun`, from as small as a distractor to larger than an actor, and up to four doodles."""
   width, height = _sample_size(rng)
   background = _sample_background(rng)
   side = VISIBLE * height
   size = side * rng.uniform(0.18, 0.56)
   x, y = (_sample_place(rng, middle, side, 0.45 * size) for middle in (width / 2, height / 2))
-  shown = [nouns[pick] for pick in rng.choice(len(nouns), size=int(rng.integers(1, 6)), replace=False)]
-  actor = _sample_thing(rng, shown[0], size, x, y, background)
-  beside = _sample_distractors(rng, shown[1:], actor, width, height, background)
-  areas = np.array([thing.size**2 for thing in (actor, *beside)])
-  label = shown[rng.choice(len(shown), p=areas / areas.sum())]
-  return Scene(width, height, 1, None, motions.sample_move(rng), actor, beside, background), label
+  thing = _sample_thing(rng, noun, size, x, y, background)
+  doodles = rng.integers(2**31, size=int(rng.integers(0, 5))).tolist()
+  beside = _sample_distractors(rng, doodles, thing, width, height, background)
+  return Scene(width, height, 1, None, motions.sample_move(rng), thing, beside, background)
 
 
 def render(scene: Scene, indices: Iterable[int]) -> list[np.ndarray]:
@@ -156,7 +154,7 @@ def _sample_size(rng: np.random.Generator) -> tuple[int, int]:
   return 2 * int(rng.integers(52, 63)), 2 * int(rng.integers(42, 49))
 
 
-def _sample_distractors(rng: np.random.Generator, nouns: Iterable[str], actor: Thing, width: int, height: int,
+def _sample_distractors(rng: np.random.Generator, nouns: Iterable[str | int], actor: Thing, width: int, height: int,
                         background: Background) -> tuple[Thing, ...]:
   """Small things beside the actor and each other, half of them drifting slowly."""
   side = VISIBLE * height
@@ -176,7 +174,7 @@ def _sample_place(rng: np.random.Generator, middle: float, side: float, room: fl
   return middle + rng.uniform(-free, free)
 
 
-def _sample_thing(rng: np.random.Generator, noun: str, size: float, x: float, y: float, background: Background) -> Thing:
+def _sample_thing(rng: np.random.Generator, noun: str | int, size: float, x: float, y: float, background: Background) -> Thing:
   body = _sample_colour(rng, background.colours, 110)
   detail = _sample_colour(rng, (body, *background.colours), 90)
   return Thing(noun, (body, detail), size, rng.uniform(-14, 14), bool(rng.random() < 0.5), x, y)

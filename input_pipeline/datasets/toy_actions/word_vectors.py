@@ -1,6 +1,12 @@
-"""Class vectors and a WordPiece vocabulary from the toy dataset's own few texts.
+"""Vectors of classes and words, and vocabularies, from the toy dataset's own few texts and the weights of its TSM.
 
-    python -m input_pipeline.datasets.toy_actions.word_vectors     # writes class_vectors.npy, bert/vocab.txt, config.json
+    python -m input_pipeline.datasets.toy_actions.word_vectors    # again after every change of the texts or of tsm.npz
+
+writes, into the dataset's folder,
+    class_vectors.npy               (classes, DIM)   what DEVISE and its like know of a class
+    word_list.json, word_table.npy  (words, DIM)     the words of the word-level text backbones
+    classifier_rows.npy             (seen, D)        what GCN learns to predict
+    bert/vocab.txt, config.json                      the word pieces of BERT
 
 The place of GloVe and of bert-base-uncased's vocabulary is taken by word vectors from the words' company (positive
 pointwise mutual information and a truncated SVD: Levy & Goldberg 2014) and by a list of all words.
@@ -15,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from input_pipeline import files
+from input_pipeline.backbones import weight_files
 from input_pipeline.concepts import concept_text, read_concepts
 from input_pipeline.descriptions import class_text, read_classes
 
@@ -91,14 +98,39 @@ def class_vectors() -> np.ndarray:
   return np.array([np.mean([vectors[w] for w in words_of(c.name)], axis=0) for c in classes], np.float32)
 
 
+def word_list() -> list[str]:
+  """What stands between white space in any text of a class or a concept, as it stands there: "A", "star,", "star"."""
+  classes, concepts = read_classes(FOLDER / "classes.jsonl"), read_concepts(FOLDER / "concepts.jsonl")
+  texts = [part for action in classes for part in class_text(action, "pair")]
+  for concept in concepts:
+    texts += [concept_text(concept, with_definition=False), concept.definition.lower()]
+  return sorted({word for text in texts for word in text.split()})
+
+
+def word_table(word_list: Sequence[str]) -> np.ndarray:
+  """Float32 (words, DIM): the vector of each entry's word, the mean if it has several, zeros if it has none."""
+  vectors = word_vectors(corpus())
+  nothing = np.zeros(DIM)
+  return np.array([np.mean([vectors[w] for w in words_of(entry)] or [nothing], axis=0) for entry in word_list],
+                  np.float32)
+
+
+def classifier_rows() -> np.ndarray:
+  """Float32 (seen, D): TSM's classifier, a row a seen class, in the order of the class list."""
+  return weight_files.read_npz(FOLDER / "tsm.npz")["module.new_fc.weight"]
+
+
 def main() -> None:
   """Writes the files into the dataset's folder."""
-  tokens = vocabulary(corpus())
+  tokens, words = vocabulary(corpus()), word_list()
   with files.replacing(FOLDER / "bert" / "vocab.txt") as file:
     file.write("".join(token + "\n" for token in tokens).encode())
   files.write_json(FOLDER / "bert" / "config.json", {**BERT_CONFIG, "vocab_size": len(tokens)})
-  with files.replacing(FOLDER / "class_vectors.npy") as file:
-    np.save(file, class_vectors())
+  files.write_json(FOLDER / "word_list.json", words)
+  arrays = {"class_vectors": class_vectors(), "word_table": word_table(words), "classifier_rows": classifier_rows()}
+  for name, array in arrays.items():
+    with files.replacing(FOLDER / f"{name}.npy") as file:
+      np.save(file, array)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from er_jax.models.bert import Bert, BertConfig, load_bert, params_from_state_dict
+from er_jax.models.bert import Bert
+from er_jax.models.bert_weights import BertConfig, load_bert, params_from_state_dict
 from er_jax.models.ragged import Ragged, layout, pad
 from input_pipeline.tokenizers import WordPiece
 

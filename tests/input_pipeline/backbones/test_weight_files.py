@@ -75,6 +75,17 @@ def test_pth_of_anything_but_a_state_dict_is_refused(tmp_path):
       weight_files.read_pth(tmp_path / "other.pth")
 
 
+def test_tensors_of_a_file_come_by_name_and_floats_as_float32(tmp_path):
+  torch = pytest.importorskip("torch")
+  matrix = torch.nn.Parameter(torch.arange(6, dtype=torch.float64).reshape(2, 3))
+  torch.save({"a.weight": matrix, "ids": torch.arange(2), "epoch": 3}, tmp_path / "several.th")
+  found = weight_files.read_tensors(tmp_path / "several.th")
+  assert found.keys() == {"a.weight", "ids"} and found["ids"].dtype == np.int64
+  assert found["a.weight"].dtype == np.float32 and np.array_equal(found["a.weight"], np.arange(6).reshape(2, 3))
+  torch.save(matrix.half(), tmp_path / "one.th")
+  assert np.array_equal(weight_files.read_tensors(tmp_path / "one.th")[""], np.arange(6).reshape(2, 3))
+
+
 def test_pth_that_would_run_code_is_refused(tmp_path):
   torch = pytest.importorskip("torch")
   torch.save({"state_dict": {"a": torch.zeros(3)}, "hook": print}, tmp_path / "code.pth")

@@ -4,16 +4,19 @@ import itertools
 import json
 from collections import Counter, defaultdict
 
+import jax
 import numpy as np
 import pytest
 
 from input_pipeline import video
+from input_pipeline.backbones import checkpoints, tsm
 from input_pipeline.concepts import concept_text, read_concepts
 from input_pipeline.datasets import toy_actions
 from input_pipeline.datasets.toy_actions import backbone_data, icons, motions, scenes, videos, word_vectors
 from input_pipeline.descriptions import class_text, read_classes
 from input_pipeline.errors import UserError
 from input_pipeline.splits import read_splits
+from input_pipeline.tokenizers import Words
 
 CLASSES = read_classes(toy_actions.FOLDER / "classes.jsonl")
 CONCEPTS = read_concepts(toy_actions.FOLDER / "concepts.jsonl")
@@ -152,6 +155,50 @@ def test_written_vectors_and_vocabulary_are_those_of_the_texts():
   np.testing.assert_allclose(stored @ stored.T, computed @ computed.T, atol=1e-3)   # whatever basis the SVD chose
 
 
+def test_the_word_list_knows_every_word_and_no_other():
+  words = json.loads((toy_actions.FOLDER / "word_list.json").read_text())
+  texts = [f"{action.name} {action.description}" for action in CLASSES]
+  texts += [f"{concept.name} {concept.definition.lower()}" for concept in CONCEPTS]
+  for text, ids in zip(texts, Words(words).encode(texts, max_tokens=1000)):
+    assert " ".join(words[i] for i in ids) == " ".join(text.split())
+  assert set(words) == set(" ".join(texts).split()) and "A" in words and "star," in words
+  assert sum(map(len, Words(words).encode([action.name for action in CLASSES], 100))) == sum(
+      len(action.name.split()) for action in CLASSES)
+
+
+def test_the_word_table_agrees_with_the_class_vectors():
+  words = json.loads((toy_actions.FOLDER / "word_list.json").read_text())
+  table = np.load(toy_actions.FOLDER / "word_table.npy")
+  assert table.dtype == np.float32 and table.shape == (len(words), word_vectors.DIM)
+  of = dict(zip(words, table))
+  np.testing.assert_array_equal(of["star,"], of["star"])
+  np.testing.assert_array_equal(of["A"], of["a"])
+  assert not np.array_equal(of["star"], of["fish"]) and np.all(np.any(table, axis=1))
+  class_vectors = np.load(toy_actions.FOLDER / "class_vectors.npy")
+  means = [np.mean([of[word] for word in action.name.split()], axis=0) for action in CLASSES]
+  np.testing.assert_allclose(means, class_vectors, atol=1e-6)
+
+
+def test_vectors_of_entries_with_several_words_and_with_none():
+  vectors = word_vectors.word_vectors(word_vectors.corpus())
+  table = word_vectors.word_table(["star-fish", "42"])
+  np.testing.assert_allclose(table[0], (vectors["star"] + vectors["fish"]) / 2, atol=1e-6)
+  np.testing.assert_array_equal(table[1], 0)
+
+
+def test_classifier_rows_are_those_of_the_weights_file_and_tell_the_classes_of_clips_apart():
+  rows = np.load(toy_actions.FOLDER / "classifier_rows.npy")
+  assert rows.dtype == np.float32 and list(SPLITS.seen) == list(range(len(rows)))
+  with np.load(toy_actions.TSM_WEIGHTS) as weights:
+    np.testing.assert_array_equal(rows, weights["module.new_fc.weight"].astype(np.float32),
+                                  err_msg="tsm.npz has changed: run input_pipeline.datasets.toy_actions.word_vectors")
+  config, variables = checkpoints.load_tsm(toy_actions.TSM_WEIGHTS)
+  clips, labels = backbone_data.backbone_clips(seed=7, start=0, count=32)
+  features, _ = jax.jit(tsm.TSM(config).apply)(variables, tsm.normalize(clips))
+  scores = np.mean(features, axis=1) @ rows.T
+  assert np.mean(np.argmax(scores, axis=1) == labels) > 0.5      # chance is 1/56
+
+
 def test_rendering_is_deterministic_resumes_and_is_real_video(tmp_path):
   indices = [0, 7, 900]
   videos.render_missing(tmp_path / "a", seed=0, indices=indices, num_workers=2)
@@ -188,7 +235,8 @@ def test_collection_is_complete(monkeypatch, tmp_path):
   assert {clip.split for clip in made.clips} == {"train", "val", "test"}
   assert {clip.label for clip in made.clips if clip.split == "train"} == set(made.splits.seen)
   assert made.clips[5].path == tmp_path / f"{made.clips[5].name}.mp4"
-  assert made.extras["class_vectors.npy"].is_file()
+  assert set(made.extras) == {"class_vectors.npy", "word_list.json", "word_table.npy", "classifier_rows.npy"}
+  assert all(path.is_file() and path.name == name for name, path in made.extras.items())
 
 
 def test_backbone_examples_are_a_function_of_seed_and_index():

@@ -1,0 +1,14 @@
+"""ALE (Akata et al., CVPR 2013): DEVISE with violations weighted by the target's rank.
+
+    python -m er_jax.main --config=configs/ale.py
+    python -m er_jax.main --config=configs/ale.py:precomputed     # published on Kinetics: 23.4 top-1
+"""
+
+from configs import common, toy
+from ml_collections import ConfigDict
+
+
+def get_config(dataset: str = "toy_actions") -> ConfigDict:
+  config = common.bilinear("ale", dataset)
+  config.loss.reduction = "weighted"
+  return toy.adapt(config)

@@ -1,0 +1,19 @@
+"""ESZSL (Romera-Paredes & Torr, ICML 2015): bilinear compatibility in closed form, in one pass over the videos.
+
+    python -m er_jax.main --config=configs/eszsl.py
+    python -m er_jax.main --config=configs/eszsl.py:precomputed     # published on Kinetics: 22.9 top-1
+"""
+
+from configs import common, toy
+from ml_collections import ConfigDict
+
+
+def get_config(dataset: str = "toy_actions") -> ConfigDict:
+  config = common.get_config("eszsl", dataset, ("eszsl",))
+  config.num_epochs = 1
+  config.model = ConfigDict({
+      "feature_regularizer": 1e3,      # added to the diagonal of X Xt
+      "class_regularizer": 1.0,        # added to the diagonal of S St
+  })
+  config.loss.kind = "mse"
+  return toy.adapt(config)

@@ -1,0 +1,71 @@
+"""DEM (Zhang et al., CVPR 2017): class vectors are mapped to where videos lie, score = -squared distance.
+
+    t = relu(relu(dropout(g) W1) W2),   g the class's word vector as it is, W1 (V, H), W2 (H, F), no biases
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import FrozenConfigDict
+
+from er_jax import losses
+from er_jax.inputs import ClassInputs, Targets, VideoInputs
+from er_jax.models.dropout import Dropout
+from er_jax.models.encoders import dense
+from er_jax.text_bank import Texts
+
+
+class Embedding(nn.Module):
+  """Class vectors (n, V) to the space of video features (n, F)."""
+  hidden_dim: int
+  feature_dim: int
+  dropout_rate: float
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, vectors: Array, rows: Array, deterministic: bool) -> Array:
+    x = Dropout(self.dropout_rate)(vectors, rows, deterministic)
+    x = nn.relu(dense(x.shape[-1], self.hidden_dim, use_bias=False, dtype=self.dtype, name="hidden")(x))
+    x = nn.relu(dense(self.hidden_dim, self.feature_dim, use_bias=False, dtype=self.dtype, name="output")(x))
+    return x.astype(jnp.float32)
+
+
+class DEM(nn.Module):
+  """The deep embedding model.
+
+  Attributes:
+    feature_dim: F, the width of the video features.
+    config: `config.model`.
+    loss: `config.loss`.
+    dtype: of the activations.
+  """
+  feature_dim: int
+  config: FrozenConfigDict
+  loss: FrozenConfigDict
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    self.embedding = Embedding(self.config.hidden_dim, self.feature_dim, self.config.dropout_rate, self.dtype,
+                               name="dem")
+
+  def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Array:
+    """(c, F): where the classes' videos should lie."""
+    return self.embedding(classes.vectors, classes.rows, deterministic)
+
+  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Array:
+    """(b, F): the features."""
+    del deterministic
+    return videos.features
+
+  def score(self, videos: Array, classes: Array) -> Array:
+    """(b, C) negative squared distances; the differences are squared, since |x|^2 - 2 x.t + |t|^2 loses digits."""
+    return -jnp.sum(jnp.square(videos[:, None] - classes[None]), axis=-1)
+
+  def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
+             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
+    """This device's share of the batch's losses; see `er_jax.methods`. Each video's class is embedded by itself."""
+    vectors = gather(classes.vectors)[targets.classes]
+    loss = losses.squared_error(self.embedding(vectors, videos.rows, deterministic), videos.features, targets.weights)
+    return {"loss": loss, "class_loss": loss}

@@ -1,0 +1,110 @@
+"""GCN: classifiers of unseen classes from a graph of all classes (Wang et al., CVPR 2018; Kipf & Welling 2017).
+
+    edges = neighbour_graph(class_vectors, num_neighbors=5)                     # (N, N)
+    h = leaky_relu(A (h W + b) + h W_loop), ...                                 # 300 -> 512 -> 1024 x 4 -> 2048
+
+The graph's output for a seen class is trained to be the row of a video classifier that knows the class; that for an
+unseen class then serves as its classifier. Shapes: N classes of the dataset, c of the class set, F feature width.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import FrozenConfigDict
+
+from er_jax.inputs import ClassInputs, Graph, Targets, VideoInputs
+from er_jax.models.dropout import Dropout
+from er_jax.models.encoders import dense, l2_normalize
+from er_jax.text_bank import Texts
+
+
+def neighbour_graph(vectors: np.ndarray, num_neighbors: int) -> np.ndarray:
+  """Which classes listen to which: each to its most similar ones by cosine, itself among them, and the other way.
+
+  Args:
+    vectors: (N, V) float class vectors.
+    num_neighbors: links from each class, itself included; all classes if there are fewer.
+
+  Returns:
+    (N, N) float32, rows sum to 1.
+  """
+  vectors = np.asarray(vectors, np.float32)
+  unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+  nearest = np.argsort(-(unit @ unit.T), axis=1, kind="stable")[:, :num_neighbors]
+  linked = np.zeros((len(vectors), len(vectors)), np.float32)
+  np.put_along_axis(linked, nearest, 1.0, axis=1)
+  linked = np.maximum(linked, linked.T)
+  return linked / linked.sum(axis=1, keepdims=True)
+
+
+class Layer(nn.Module):
+  """A (x W + b) + x W_loop, of nodes (N, V)."""
+  features: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, nodes: Array, edges: Array) -> Array:
+    inputs = nodes.shape[-1]
+    loop = self.param("loop_weight", nn.initializers.variance_scaling(4.0, "fan_avg", "uniform"),
+                      (inputs, self.features))     # Xavier with ReLU's gain
+    neighbours = dense(inputs, self.features, dtype=self.dtype, name="dense")(nodes)
+    return edges.astype(self.dtype) @ neighbours + nodes.astype(self.dtype) @ loop.astype(self.dtype)
+
+
+class GraphNetwork(nn.Module):
+  """Normalised class vectors through the layers to normalised classifiers (N, F); dropout before the last layer."""
+  hidden_dims: tuple[int, ...]
+  feature_dim: int
+  dropout_rate: float
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, graph: Graph, deterministic: bool) -> Array:
+    nodes = l2_normalize(graph.vectors)
+    for index, width in enumerate(self.hidden_dims):
+      nodes = nn.leaky_relu(Layer(width, self.dtype, name=f"layer_{index}")(nodes, graph.edges), 0.2)
+    nodes = Dropout(self.dropout_rate)(nodes, jnp.arange(len(nodes)), deterministic)
+    last = Layer(self.feature_dim, self.dtype, name=f"layer_{len(self.hidden_dims)}")
+    return l2_normalize(last(nodes, graph.edges).astype(jnp.float32))
+
+
+class GCN(nn.Module):
+  """The graph of classes as a method of recognition: score = video feature . classifier.
+
+  Attributes:
+    feature_dim: F.
+    config: `config.model`.
+    loss: `config.loss`.
+    dtype: of the activations.
+  """
+  feature_dim: int
+  config: FrozenConfigDict
+  loss: FrozenConfigDict
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    self.network = GraphNetwork(tuple(self.config.hidden_dims), self.feature_dim, self.config.dropout_rate, self.dtype,
+                                name="gcn")
+
+  def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Array:
+    """(c, F) classifiers."""
+    return self.network(classes.graph, deterministic)[classes.nodes]
+
+  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Array:
+    """(b, F): the features."""
+    del deterministic
+    return videos.features
+
+  def score(self, videos: Array, classes: Array) -> Array:
+    """(b, C) answers of the classifiers."""
+    return videos @ classes.T
+
+  def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
+             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
+    """This device's share of the mean squared error over the class set; see `er_jax.methods`. Videos play no part."""
+    errors = jnp.square(self.encode_classes(classes, deterministic) - l2_normalize(classes.classifier))
+    loss = jnp.sum(jnp.mean(errors, axis=1), where=classes.mask) / jnp.sum(gather(classes.mask))
+    return {"loss": loss, "class_loss": loss}

@@ -1,0 +1,104 @@
+"""What the methods that read texts share: a text backbone, a text encoder, and losses over all of a batch's texts.
+
+    class VSE(TextModel):
+      def embed(self, videos, objects, deterministic): ...      # videos (and their objects' embeddings) -> anything
+      def scores(self, videos, texts, rehearsing): ...          # that, and text embeddings (C, D) -> scores (b, C)
+
+The class texts, the videos' object texts and the rehearsal concepts go through the backbone together, once a step.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import FrozenConfigDict
+
+from er_jax import losses
+from er_jax.inputs import ClassInputs, Targets, VideoInputs
+from er_jax.models.encoders import TextEncoder
+from er_jax.text_bank import Texts, merge
+
+
+class TextModel(nn.Module):
+  """The base of VSE, CPT and ER-ZSAR.
+
+  Attributes:
+    backbone: a text backbone, Texts -> (N, H).
+    config: `config.model`.
+    loss: `config.loss`.
+    dtype: of the activations.
+  """
+  backbone: nn.Module
+  config: FrozenConfigDict
+  loss: FrozenConfigDict
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    config = self.config
+    self.text_backbone = self.backbone.copy(name="text_backbone", parent=self)
+    self.text_encoder = TextEncoder(config.embed_dim, config.pooling, config.text_encoder.dropout_rate,
+                                    config.l2_normalize, self.dtype)
+
+  def embed(self, videos: VideoInputs, objects: Array | None, deterministic: bool) -> Any:
+    """Embeddings of the videos, leading axis b; `objects` (b * S, D) are those of their object texts."""
+    raise NotImplementedError(f"{type(self).__name__} does not say how it embeds videos")
+
+  def scores(self, videos: Any, texts: Array, rehearsing: bool = False) -> tuple[Array, ...]:
+    """(b, C) scores of the videos against text embeddings (C, D): every one that is trained, the final one last."""
+    del rehearsing
+    return (videos @ texts.T,)
+
+  def frozen_texts(self, texts: Texts) -> Array:
+    """(N, H): the output of the text backbone's frozen layers, a function of the text alone."""
+    return self.text_backbone.frozen(texts)
+
+  def encode_texts(self, texts: Texts, deterministic: bool) -> Array:
+    """(S, D) embeddings of any texts."""
+    return self.text_encoder(self.text_backbone(texts, deterministic), texts.ragged, deterministic)
+
+  def encode_together(self, parts: Sequence[Texts], deterministic: bool) -> list[Array]:
+    """(S, D) embeddings of each group of texts, by one run of the text backbone over all of them."""
+    if any(part.hidden is not None for part in parts):   # groups whose frozen output is not kept run it now
+      parts = [part if part.hidden is not None else part.replace(hidden=self.frozen_texts(part)) for part in parts]
+    embeddings = self.encode_texts(merge(parts), deterministic)
+    return jnp.split(embeddings, np.cumsum([len(part.ragged.lengths) for part in parts])[:-1])
+
+  def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Array:
+    """(c, D) embeddings of the class texts."""
+    return self.encode_texts(classes.texts, deterministic)
+
+  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Any:
+    """Embeddings of the videos, leading axis b."""
+    objects = None if videos.objects is None else self.encode_texts(videos.objects, deterministic)
+    return self.embed(videos, objects, deterministic)
+
+  def score(self, videos: Any, classes: Array) -> Array:
+    """(b, C) scores of videos and classes."""
+    return self.scores(videos, classes)[-1]
+
+  def class_loss(self, videos: Any, classes: Array, class_mask: Array, targets: Targets) -> Array:
+    """What is asked of the scores against the class embeddings (C, D)."""
+    scores = self.scores(videos, classes)
+    trained = scores if self.loss.kind == "ce" else scores[-1:]   # a ranking loss is one of the final score alone
+    return sum(losses.classification_loss(part, targets.classes, targets.weights, class_mask, self.loss)
+               for part in trained)
+
+  def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
+             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
+    """This device's share of the batch's losses; see `er_jax.methods`."""
+    groups = {"classes": classes.texts, "objects": videos.objects, "concepts": concepts}
+    present = [name for name, texts in groups.items() if texts is not None]
+    embedded = dict(zip(present, self.encode_together([groups[name] for name in present], deterministic)))
+    embeddings = self.embed(videos, embedded.get("objects"), deterministic)
+    class_loss = self.class_loss(embeddings, gather(embedded["classes"]), gather(classes.mask), targets)
+    if concepts is None:
+      return {"loss": class_loss, "class_loss": class_loss}
+    concept_mask = gather(targets.concept_mask)
+    temperature = self.loss.temperature if self.loss.kind == "ce" else 1.0
+    rehearsal_loss = sum(losses.rehearsal_loss(part, targets.concepts, concept_mask, temperature=temperature)
+                         for part in self.scores(embeddings, gather(embedded["concepts"]), rehearsing=True))
+    return {"loss": class_loss + self.loss.rehearsal_weight * rehearsal_loss, "class_loss": class_loss,
+            "rehearsal_loss": rehearsal_loss}

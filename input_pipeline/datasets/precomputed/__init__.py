@@ -1,0 +1,102 @@
+"""precomputed: features, classes and splits in the layout in which those of Kinetics-ZSAR are published.
+
+    precomputed.collection(Path("DIR"))         # the videos and classes that DIR/zsl220 lists
+    precomputed.feature_files(Path("DIR"))      # where their features and concepts are
+
+README.md here shows the layout.
+"""
+
+from pathlib import Path
+
+from input_pipeline import collection as collections
+from input_pipeline import vectors
+from input_pipeline.concepts import Concept, read_concepts
+from input_pipeline.datasets.precomputed import metadata
+from input_pipeline.errors import UserError
+from input_pipeline.feature_files import FeatureFiles
+
+__all__ = ["collection", "feature_files"]
+
+METADATA = Path("zsl220")
+FEATURES = Path("features/tsm_resnet50")
+PREDICTIONS = Path("features/bit-m-r50x1_top20_preds.json")
+CONCEPTS = Path("concepts.jsonl")
+SHOWN = 20      # entries of a folder that an error lists
+
+
+def collection(source: Path) -> collections.Collection:
+  """The videos that the layout at `source` lists, and what is known about their classes.
+
+  Raises:
+    UserError: `source` holds no such layout, or naming the file, the line and the value that is wrong.
+  """
+  source = Path(source)
+  _require_layout(source)
+  folder = source / METADATA
+  classes = metadata.read_classes(_class_file(folder))
+  splits = metadata.read_splits(folder, len(classes))
+  return collections.check(collections.Collection(
+      clips=metadata.read_clips(folder, splits, len(classes), source / FEATURES),
+      classes=classes,
+      concepts=_concepts(source),
+      splits=splits,
+      extras=_extras(folder, len(classes)),
+  ))
+
+
+def feature_files(source: Path) -> FeatureFiles:
+  """Where features and concepts are in the layout at `source`."""
+  predictions = Path(source) / PREDICTIONS
+  return FeatureFiles(predictions if predictions.exists() else None)
+
+
+def _class_file(folder: Path) -> Path:
+  """The file of names and descriptions, which other datasets than Kinetics-ZSAR have under another name."""
+  paths = [folder / name for name in metadata.CLASS_FILES]
+  return next((path for path in paths if path.exists()), paths[0])
+
+
+def _require_layout(source: Path) -> None:
+  wanted = [*(METADATA / name for name in metadata.FILES), METADATA / _class_file(source / METADATA).name, FEATURES]
+  missing = [path.as_posix() for path in wanted if not (source / path).exists()]
+  if not missing:
+    return
+  if source.is_dir():
+    held = sorted(path.relative_to(source).as_posix() + "/" * path.is_dir()
+                  for folder in (source, source / METADATA) if folder.is_dir() for path in folder.iterdir())
+    seen = "it holds " + (", ".join(held[:SHOWN]) + (", ..." if len(held) > SHOWN else "") or "nothing")
+  else:
+    seen = "there is no such folder"
+  raise UserError("\n  ".join([f"{source} is no folder in the published feature layout: {seen}. It lacks", *missing])
+                  + "\nGive the folder that holds zsl220/ and features/ with --source=DIR.")
+
+
+def _concepts(source: Path) -> list[Concept]:
+  """The vocabulary; none where no video's concepts are known."""
+  path = source / CONCEPTS
+  if not (path.exists() and (source / PREDICTIONS).exists()):
+    return []
+  concepts = read_concepts(path)
+  if not concepts:
+    raise UserError(f"{path}: no concepts in it; expected one {{\"wnid\", \"name\", \"definition\"}} a line.")
+  return concepts
+
+
+def _extras(folder: Path, num_classes: int) -> dict[str, Path]:
+  """The optional files that are there, by the name that they get beside the dataset; all but the word table read."""
+  readers = {
+      "class_vectors.npy": ("labels_glove42b.npy", lambda path: vectors.read_class_vectors(path, num_classes)),
+      "word_list.json": ("label_word_list.json", vectors.read_word_list),
+      "classifier_rows.npy": ("KG/pretsm.k400.fc.weight.npy", vectors.read_classifier_rows),
+  }
+  extras = {}
+  for name, (published, read) in readers.items():
+    path = folder / published
+    if path.exists():
+      read(path)
+      extras[name] = path
+  for suffix in vectors.TABLE_SUFFIXES:
+    path = folder / f"word.glove42b{suffix}"
+    if path.exists():
+      return {**extras, f"word_table{suffix}": path}
+  return extras

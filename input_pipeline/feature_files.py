@@ -1,0 +1,132 @@
+"""Features that somebody has extracted already: one .npy file a video, and one JSON file of all their concepts.
+
+    features = FeatureFiles(predictions=Path("features/bit-m-r50x1_top20_preds.json"))
+    skipped = features.fill(collection, store)      # {clip index: reason}
+    store[0].feature, store[0].concept_ids          # (D,) float32, (20,) int32
+
+The path of a clip is that of its feature, (D,) or (1, D) floats, all of the same D. A video without a file is left
+out; a file that is there and no good is an error, so that nobody trains on half a dataset without knowing.
+"""
+
+import collections
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from input_pipeline.collection import Clip, Collection
+from input_pipeline.concept_predictions import Predictions, no_predictions, read_predictions
+from input_pipeline.errors import UserError
+from input_pipeline.extract import NO_FILE
+from input_pipeline.feature_store import NO_STAMP, FeatureStore, VideoFeatures, stamp
+from input_pipeline.progress import Progress
+
+FORMAT = 1              # to be raised when the same files would give other features
+BAD_SHOWN = 10          # files that an error lists
+
+
+class BadFile(Exception):
+  """A feature file that cannot be used; the message says why, without the file's name."""
+
+
+class FeatureFiles:
+  """Features in files, as a source of features."""
+
+  def __init__(self, predictions: Path | None):
+    """Args: predictions: the JSON file of concepts; None if there is none, then no video has concepts."""
+    self._predictions = predictions
+
+  def fingerprint(self) -> str:
+    """Hexadecimal digest of what decides the features, besides each video's own file."""
+    seen = None if self._predictions is None else (str(self._predictions), *stamp(self._predictions))
+    return hashlib.sha256(repr((FORMAT, seen)).encode()).hexdigest()
+
+  def fill(self, collection: Collection, store: FeatureStore) -> dict[int, str]:
+    """Puts the features of every clip that has a file into `store`, except of those it already has.
+
+    Args:
+      collection: its clips' paths are those of their features.
+      store: where results go; flushed when this ends, also by an exception.
+
+    Returns:
+      Why the other clips were skipped, by position in `collection.clips`, in rising order.
+
+    Raises:
+      UserError: listing the first feature files that are no good, or naming what is wrong with the concepts.
+    """
+    clips = collection.clips
+    predictions = self._read_predictions(collection)
+    skipped: dict[int, str] = {}
+    bad: dict[int, str] = {}
+    by_dim: dict[int, list[int]] = collections.defaultdict(list)      # D -> clips; those of the first D are stored
+    stored = [index for index in range(len(clips)) if index in store]
+    pending = [index for index in range(len(clips)) if index not in store]
+    if stored:
+      by_dim[len(store[stored[0]].feature)] = stored
+    with Progress("read features", len(clips), "videos", done=len(stored)) as progress:
+      try:
+        for index in pending:
+          clip, read_as = clips[index], stamp(clips[index].path)
+          if read_as == NO_STAMP:
+            skipped[index] = NO_FILE
+          elif self._predictions is not None and not predictions.found[index]:
+            skipped[index] = f"no entry in {self._predictions.name}"
+          else:
+            try:
+              feature = read_feature(clip.path)
+            except BadFile as error:
+              bad[index] = str(error)
+            else:
+              by_dim[len(feature)].append(index)
+              if len(by_dim) == 1:
+                store.add(index, read_as, VideoFeatures(
+                    feature, predictions.ids[index], predictions.scores[index], clip.num_frames or 0))
+          progress.advance()
+      finally:
+        store.flush()
+    _require_good(clips, bad, by_dim)
+    return skipped
+
+  def _read_predictions(self, collection: Collection) -> Predictions:
+    names = [clip.name for clip in collection.clips]
+    if self._predictions is None:
+      return no_predictions(len(names))
+    return read_predictions(self._predictions, names, len(collection.concepts) or None)
+
+
+def read_feature(path: Path) -> np.ndarray:
+  """The (D,) float32 feature in a file of shape (D,) or (1, D) and any float type. Raises: BadFile."""
+  try:
+    array = np.load(path, allow_pickle=False)
+  except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    raise BadFile(f"cannot be read as a .npy file of numbers ({str(error) or type(error).__name__}); "
+                  "is it whole?") from error
+  if not isinstance(array, np.ndarray):
+    raise BadFile("is an archive of arrays (.npz), expected a single array (.npy)")
+  if array.dtype.kind != "f":
+    raise BadFile(f"holds {array.dtype}, expected floating-point numbers")
+  if array.ndim not in (1, 2) or array.shape[:-1] not in ((), (1,)) or not array.size:
+    raise BadFile(f"has shape {array.shape}, expected (D,) or (1, D)")
+  with np.errstate(over="ignore"):
+    feature = array.reshape(-1).astype(np.float32)
+  finite = np.isfinite(feature)
+  if not finite.all():
+    position = int(np.argmin(finite))
+    raise BadFile(f"holds {feature[position]} at position {position}, expected finite numbers")
+  return feature
+
+
+def _require_good(clips: Sequence[Clip], bad: dict[int, str], by_dim: dict[int, list[int]]) -> None:
+  """Raises: UserError that lists the first files that are no good, or unlike most of the others."""
+  usual = max(by_dim, key=lambda dim: len(by_dim[dim]), default=None)
+  odd = {index: f"has {dim} numbers, most others have {usual}"
+         for dim, indices in by_dim.items() if dim != usual for index in indices}
+  reasons = sorted({**bad, **odd}.items())
+  if reasons:
+    shown = [f"  {clips[index].path}: {reason}" for index, reason in reasons[:BAD_SHOWN]]
+    raise UserError("\n".join([
+        f"{len(reasons)} of {len(clips)} feature files are no good; " + (
+            "the first are" if len(reasons) > len(shown) else "they are"), *shown,
+        "Put right or remove them (a video without a file is left out), then give the same command again to go on."]))
