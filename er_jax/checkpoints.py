@@ -9,14 +9,16 @@ The batches and random numbers of step t are functions of (seed, t), so the step
 iterator. Orbax writes to a temporary folder and renames it: a checkpoint is there whole, or not at all.
 """
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
@@ -65,9 +67,10 @@ class Checkpoints:
     if step == self.latest_step:
       return
     try:
-      self._manager.save(step, args=ocp.args.Composite(
-          **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(record.to_json())}))
-      self._manager.wait_until_finished()
+      with _quiet():
+        self._manager.save(step, args=ocp.args.Composite(
+            **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(record.to_json())}))
+        self._manager.wait_until_finished()
     except (OSError, ValueError) as error:
       raise Failure(f"Cannot write the checkpoint of step {step} to {self._folder}: {error}. Earlier checkpoints "
                       "are whole; make room and start the same command again to go on.") from error
@@ -145,6 +148,17 @@ def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> 
     restored = checkpointer.restore(folder, args=ocp.args.PyTreeRestore(
         wanted, restore_args=restore_args, partial_restore=True))
     return restored["params"] if of_run else restored
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps Orbax's threads from printing the traceback of what they raise: it reaches us as an exception anyway."""
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
 
 
 def _abstract(tree: Any) -> Any:

@@ -6,7 +6,7 @@
     predictions.metrics()                             # {"precision@1": 42.1, "precision@5": 73.1, ...}
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,12 @@ from er_jax.batches import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
 from er_jax.methods import Method
-from er_jax.predictions import METRICS, Predictions, Scores
+from er_jax.predictions import CLASS_MEAN, GENERALIZED, METRICS, SEEN, Predictions, Scores
 from er_jax.sharding import Parallel
 from er_jax.steps import Banks, Params, Steps, device_banks
 from input_pipeline import files
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import Dataset, ExampleSet, eval_batches, examples
-
-SEEN = "seen"     # in results.json: held-out videos of the seen classes, told apart among those
 
 
 class Evaluator:
@@ -125,7 +123,7 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
       predictions[f"test{k}"] = scores["test"].among(splits.test[k])
       entries[k] = _entry(path, predictions[f"test{k}"])
       if competing:
-        entries[k]["generalized"] = generalized.evaluate(
+        entries[k][GENERALIZED] = generalized.evaluate(
             scores["val"].among([*seen, *splits.val[k]]), scores["test"].among([*seen, *splits.test[k]]), len(seen))
       if k == config.data.split_index and holds_seen:
         entries[SEEN] = _entry(path, scores["test"].among(seen))
@@ -155,20 +153,21 @@ def _chosen_checkpoints(experiment: Experiment, checkpoint: str | None) -> list[
 
 def _entry(checkpoint: Path, predictions: Predictions) -> dict:
   return {"step": int(checkpoint.name) if checkpoint.name.isdigit() else None, **predictions.metrics(),
-          "mean_class_accuracy": metrics.mean_class_accuracy(predictions.logits, predictions.targets),
+          CLASS_MEAN: predictions.mean_class_accuracy(),
           "num_videos": len(predictions.targets), "num_classes": len(predictions.class_ids)}
 
 
 def _results(experiment: Experiment, splits: list[dict], seen: dict | None) -> dict:
-  summary = {name: metrics.mean_and_std([split[name] for split in splits])
-             for name in (*METRICS, "mean_class_accuracy")}
   results = {"method": experiment.config.method, "dataset": experiment.dataset.name,
              "splits": {str(k): split for k, split in enumerate(splits)},
-             "mean": {name: mean for name, (mean, _) in summary.items()},
-             "std": {name: std for name, (_, std) in summary.items()}}
-  if "generalized" in splits[0]:
-    summary = {name: metrics.mean_and_std([split["generalized"][name] for split in splits])
-               for name in splits[0]["generalized"]}
-    results["generalized"] = {"mean": {name: mean for name, (mean, _) in summary.items()},
-                              "std": {name: std for name, (_, std) in summary.items()}}
+             **_mean_and_std(splits, (*METRICS, CLASS_MEAN))}
+  if GENERALIZED in splits[0]:
+    competing = [split[GENERALIZED] for split in splits]
+    results[GENERALIZED] = _mean_and_std(competing, competing[0])
   return results if seen is None else {**results, SEEN: seen}
+
+
+def _mean_and_std(entries: Sequence[dict], names: Iterable[str]) -> dict[str, dict[str, float]]:
+  summary = {name: metrics.mean_and_std([entry[name] for entry in entries]) for name in names}
+  return {"mean": {name: mean for name, (mean, _) in summary.items()},
+          "std": {name: std for name, (_, std) in summary.items()}}

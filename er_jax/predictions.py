@@ -15,6 +15,9 @@ from input_pipeline import files
 from input_pipeline.loaders import ExampleSet
 
 METRICS = {"precision@1": 1, "precision@5": 5}
+CLASS_MEAN = "mean_class_accuracy"
+SEEN = "seen"     # in results.json: held-out videos of the seen classes, told apart among those
+GENERALIZED = "generalized"     # in results.json: seen and unseen classes compete; see `er_jax.generalized`
 
 
 class Predictions(NamedTuple):
@@ -34,6 +37,10 @@ class Predictions(NamedTuple):
   def metrics(self) -> dict[str, float]:
     """Percent of videos whose class is the first guess, and among the first five."""
     return {name: metrics.precision_at(self.logits, self.targets, k) for name, k in METRICS.items()}
+
+  def mean_class_accuracy(self) -> float:
+    """Percent of a class's videos whose first guess is right, the mean over the classes that have videos."""
+    return metrics.mean_class_accuracy(self.logits, self.targets)
 
   def save(self, path: str | os.PathLike) -> None:
     """Writes names, logits and targets as .npz, atomically."""

@@ -1,5 +1,6 @@
 """The published system's trained models as our parameters, name by name.
 
+    arrays = published.plain_names(weight_files.read_arrays("ervse.th"))
     method = published.method_of(config, arrays)              # of the sizes that the file says
     params, ignored = published.to_params(arrays, published.shapes(method, arrays), "ervse.th")
 
@@ -50,6 +51,11 @@ _IGNORED = (
     (re.compile(r"txt_backbone\.bert\.pooler\..*"), "BERT's pooler, which the method does not use"),
     (re.compile(r"txt_backbone\.bert\.embeddings\.(position_ids|token_type_ids)"), "a constant, not a parameter"),
 )
+
+
+def plain_names(arrays: Arrays) -> dict[str, np.ndarray]:
+  """The arrays without the "module." that PyTorch's DataParallel puts before names, of the model or of its BERT."""
+  return {re.sub(r"^module\.|(?<=bert\.)module\.", "", name): array for name, array in arrays.items()}
 
 
 def published_name(ours: str, bert_names: Mapping[str, str]) -> str:
@@ -103,7 +109,7 @@ def to_params(arrays: Arrays, wanted: Mapping[str, Any], source: str) -> tuple[d
   """The published arrays as our parameters.
 
   Args:
-    arrays: the state dict; names may begin with "module.", as DataParallel leaves them.
+    arrays: the state dict.
     wanted: from `shapes`.
     source: what messages call it.
 
@@ -113,7 +119,6 @@ def to_params(arrays: Arrays, wanted: Mapping[str, Any], source: str) -> tuple[d
   Raises:
     UserError: lists every missing name, every unexpected one, every wrong shape, and what is not finite.
   """
-  arrays = {re.sub(r"^module\.|(?<=bert\.)module\.", "", name): array for name, array in arrays.items()}
   ignored = {name: why for name in arrays for pattern, why in _IGNORED if pattern.fullmatch(name)}
   bert_names = _bert_names(wanted)
   theirs = {published_name(ours, bert_names): ours for ours in wanted}

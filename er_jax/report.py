@@ -6,6 +6,7 @@
 """
 
 import math
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -13,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from er_jax import metrics
-from er_jax.predictions import METRICS
+from er_jax.predictions import CLASS_MEAN, GENERALIZED, METRICS, SEEN
 
-SEEN = "seen"     # in results.json: held-out videos of the seen classes, told apart among those
+LOG_WIDTH = 100      # characters, of tables that are not printed on a terminal
 # What methods are compared by: heading, and name in the "mean" and "std" of `summary` and `chance`.
 COLUMNS = {"unseen top-1": "precision@1", "unseen top-5": "precision@5", "seen top-1": SEEN}
 
@@ -66,27 +67,35 @@ def results_table(results: dict, chance: dict | None = None) -> Table:
   """
   table = Table(title=Text(f"{results['method']} on {results['dataset']}: accuracy on unseen classes, %"))
   table.add_column("split")
-  for column in ("top-1", "top-5", "videos", "classes", "checkpoint"):
+  for column in ("top-1", "top-5", "class mean", "videos", "classes", "checkpoint"):
     table.add_column(column, justify="right")
+  shown = (*METRICS, CLASS_MEAN)
   for name, split in results["splits"].items():
     step = split.get("step")
-    table.add_row(Text(name), *(percent(split[metric]) for metric in METRICS), str(split["num_videos"]),
+    table.add_row(Text(name), *(percent(split[metric]) for metric in shown), str(split["num_videos"]),
                   str(split["num_classes"]), "given" if step is None else f"step {step}")
   table.add_section()
-  table.add_row("mean ± std", *(mean_and_std(results, metric) for metric in METRICS), style="bold")
+  table.add_row("mean ± std", *(mean_and_std(results, metric) for metric in shown), style="bold")
   if SEEN in results:
     seen = results[SEEN]
-    table.add_row("seen classes", *(percent(seen[metric]) for metric in METRICS), str(seen["num_videos"]),
+    table.add_row("seen classes", *(percent(seen[metric]) for metric in shown), str(seen["num_videos"]),
                   str(seen["num_classes"]), style="dim")
   if chance is not None:
-    table.add_row("chance", *(mean_and_std(chance, metric) for metric in METRICS), style="dim")
+    table.add_row("chance", *(mean_and_std(chance, metric) for metric in shown), style="dim")
+  if GENERALIZED in results:
+    competing = results[GENERALIZED]
+    table.caption = Text("Seen and unseen classes competing, class means, %: " + ", ".join(
+        f"{title} {mean_and_std(competing, name)}" for title, name in (
+            ("seen", "seen"), ("unseen", "unseen"), ("harmonic mean", "harmonic_mean"),
+            ("without calibration", "uncalibrated_harmonic_mean"))))
   return table
 
 
 def print_results(results: dict, console: Console | None = None) -> None:
-  """Prints `results_table` with chance level; `console` is stdout's if not given."""
+  """Prints `results_table` with chance level; `console` is stdout's if not given, where a log is wide enough."""
   level = chance([split["num_classes"] for split in results["splits"].values()])
-  (console or Console()).print(results_table(results, level))
+  console = console or Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
+  console.print(results_table(results, level))
 
 
 def comparison_columns(rows: Sequence[tuple[str, dict]]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
     python scripts/compare.py                                          # all methods on toy_actions, one seed
     python scripts/compare.py --methods=ervse,vse --seeds=3 --workdir=runs/two
-    python scripts/compare.py --dataset=kinetics_zsar --data_dir=/data --workdir=runs/kinetics
+    python scripts/compare.py --dataset=precomputed --data_dir=/data --workdir=runs/kinetics
 
 Leaves WORKDIR/table.md, WORKDIR/comparison.png and a run in WORKDIR/METHOD-SEED for each method and seed. Runs that are
 finished are used as they are; the same command goes on where it was stopped.

@@ -42,8 +42,7 @@ class Converted(NamedTuple):
 
 def _backbone(form: checkpoints.Format) -> Callable[[str, ConfigDict | None], Converted]:
   def convert(path: str, config: ConfigDict | None) -> Converted:
-    if config is not None:
-      raise UserError(f"--config goes with a method's weights; {form.title} is known by its file.")
+    _refuse(config, form.title)
     sizes, variables, ignored = checkpoints.read(path, form)
     return Converted(f"{form.title}, {sizes}", variables, ignored)
 
@@ -55,7 +54,10 @@ def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
     config = config or importlib.import_module(f"configs.{name}").get_config("precomputed")
     if config.method != name:
       raise UserError(f"--config is of method {config.method}, but --kind is {name}.")
-    arrays = weight_files.read_arrays(path)
+    arrays = published.plain_names(weight_files.read_arrays(path))
+    if not arrays:
+      raise UserError(f"{path} holds no arrays; expected a state dict, {{name: tensor}}, or one as its entry "
+                      "'state_dict' or 'resume_model'.")
     if name == "eszsl" and len(arrays) == 1:      # published as a bare array
       arrays = {"W": next(iter(arrays.values()))}
     method = published.method_of(config, arrays)
@@ -66,10 +68,16 @@ def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
 
 
 def _word_embedding(path: str, config: ConfigDict | None) -> Converted:
-  del config
+  _refuse(config, "a word embedding")
   table = read_word_table(Path(path))
   tree = unflatten_dict({f"text_backbone/{WORD_TABLE}": table}, sep="/")
   return Converted(f"{len(table)} word vectors of {table.shape[1]} numbers", tree, {})
+
+
+def _refuse(config: ConfigDict | None, what: str) -> None:
+  """Raises: UserError if there is a config where the file says all."""
+  if config is not None:
+    raise UserError(f"--config goes with a method's weights; {what} is known by its file.")
 
 
 KINDS: dict[str, Callable[[str, ConfigDict | None], Converted]] = {

@@ -37,7 +37,7 @@ class SmallDataset:
   """Stands in for `prepared.Dataset`: 12 classes, 6 of them seen, features that show motion and object."""
 
   def __init__(self, path: Path, train_per_class: int = 7, test_per_class: int = 4, feature_dim: int = 16,
-               pause: float = 0.0):
+               pause: float = 0.0, seen_held_out: bool = False):
     random = np.random.default_rng(0)
     self.path, self.name, self.feature_dim, self.source_root = path, "small", feature_dim, path
     self.classes = [ActionClass(f"{motion} {thing}", f"a {thing} is moved {WAYS[motion]} .")
@@ -65,8 +65,9 @@ class SmallDataset:
       names = np.array([f"{self.classes[label].name}/{i}" for i, label in enumerate(labels)])
       return SlowTable(names, labels, concept_ids, features.astype(np.float32), None, pause=pause)
 
-    self._tables = {"train": table(seen, train_per_class), "val": table(unseen, test_per_class),
-                    "test": table(unseen, test_per_class)}
+    held_out = (*unseen, *seen) if seen_held_out else unseen
+    self._tables = {"train": table(seen, train_per_class), "val": table(held_out, test_per_class),
+                    "test": table(held_out, test_per_class)}
 
   def table(self, split: str) -> Table:
     return self._tables[split]

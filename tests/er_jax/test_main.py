@@ -94,6 +94,20 @@ def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeyp
   assert chosen["splits"]["0"] == results["splits"]["0"]
 
 
+def test_held_out_videos_of_seen_classes_are_reported_and_compete(tmp_path, bert_folder, monkeypatch):
+  dataset = SmallDataset(tmp_path, seen_held_out=True)
+  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  results = main.run(small_config("vse", bert_folder, num_epochs=1), str(tmp_path / "run"))
+  assert results["seen"]["num_videos"] == 24 and results["seen"]["num_classes"] == 6
+  for split in results["splits"].values():
+    assert split["num_videos"] == 16 and split["num_classes"] == 4          # seen videos are not among these
+    both = split["generalized"]
+    assert both["harmonic_mean"] == pytest.approx(2 * both["seen"] * both["unseen"] / max(
+        both["seen"] + both["unseen"], 1e-9))
+  values = [split["generalized"]["unseen"] for split in results["splits"].values()]
+  assert results["generalized"]["mean"]["unseen"] == pytest.approx(np.mean(values))
+
+
 def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folder, monkeypatch):
   monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
   workdir = tmp_path / "run"
@@ -121,3 +135,4 @@ def test_evaluating_without_training_says_what_to_do(tmp_path, bert_folder, monk
   monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
   with pytest.raises(UserError, match="Train first"):
     main.run(small_config("devise", bert_folder), str(tmp_path / "run"), mode="eval")
+  assert not (tmp_path / "run").exists()

@@ -32,5 +32,13 @@ def test_a_class_without_videos_has_no_accuracy():
   assert np.isnan(metrics.per_class_accuracy(LOGITS, TARGETS)[2])
 
 
+def test_the_class_mean_leaves_out_classes_without_videos():
+  assert metrics.mean_class_accuracy(LOGITS, TARGETS) == pytest.approx((100 + 100 / 3) / 2)
+
+
+def test_harmonic_mean():
+  assert metrics.harmonic_mean(60.0, 20.0) == 30.0 and metrics.harmonic_mean(0.0, 0.0) == 0.0
+
+
 def test_std_over_splits_is_the_population_one():
   assert metrics.mean_and_std([1.0, 3.0]) == (2.0, 1.0)

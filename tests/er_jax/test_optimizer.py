@@ -38,6 +38,25 @@ def test_cosine_schedule_follows_the_recursion(warmup):
   assert rate(T) == pytest.approx(0, abs=1e-9)
 
 
+def test_cosine_schedule_equals_torch_beyond_its_end():
+  torch = pytest.importorskip("torch")
+
+  class WarmedUp(torch.optim.lr_scheduler.CosineAnnealingLR):
+    def get_lr(self):
+      if self.last_epoch <= W:
+        return [base * G ** (self.last_epoch / W - 1) for base in self.base_lrs]
+      return super().get_lr()
+
+  sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=BASE)
+  scheduler, rates = WarmedUp(sgd, T_max=T), []
+  for _ in range(2 * T + 5):
+    rates.append(sgd.param_groups[0]["lr"])
+    sgd.step()
+    scheduler.step()
+  rate = optimizer.schedule(optimizer_config(), batch_size=G)
+  np.testing.assert_allclose([rate(t) for t in range(2 * T + 5)], rates, rtol=1e-4, atol=1e-8)
+
+
 def test_a_batch_of_one_has_no_warmup():
   rate = optimizer.schedule(optimizer_config(), batch_size=1)
   np.testing.assert_allclose([rate(t) for t in range(W + 1)], BASE, rtol=1e-6)
@@ -46,6 +65,8 @@ def test_a_batch_of_one_has_no_warmup():
 def test_step_schedule_and_constant():
   rate = optimizer.schedule(optimizer_config(schedule="step", warmup_steps=0, decay_steps=10, decay_rate=0.5), G)
   np.testing.assert_allclose([rate(0), rate(9), rate(10), rate(25)], [0.01, 0.01, 0.005, 0.0025], rtol=1e-6)
+  rate = optimizer.schedule(optimizer_config(schedule="step", warmup_steps=12, decay_steps=10, decay_rate=0.5), G)
+  np.testing.assert_allclose([rate(12), rate(19), rate(20)], [0.01, 0.01, 0.005], rtol=1e-6)     # from base after warm-up
   rate = optimizer.schedule(optimizer_config(schedule="constant"), G)
   np.testing.assert_allclose([rate(W), rate(1000)], BASE, rtol=1e-6)
 

@@ -66,11 +66,11 @@ CANCELLED = ("attention/key/bias", "attention_score/bias")
 
 
 def assert_same_parameters(ours, theirs):
-  """Within 1e-4 for each submodule as a whole, and 1e-3 for each parameter, relative to its norm."""
+  """Within 1e-4 for each submodule as a whole, and 1e-2 for each parameter, relative to its norm."""
   submodules = {}
   for name, value in theirs.items():
     if not name.endswith(CANCELLED):
-      assert np.linalg.norm(ours[name] - value) <= 1e-3 * np.linalg.norm(value), name
+      assert np.linalg.norm(ours[name] - value) <= 1e-2 * np.linalg.norm(value), name
       submodules.setdefault(name.split("/")[0], []).append(((ours[name] - value).ravel(), value.ravel()))
   for submodule, pairs in submodules.items():
     errors, values = (np.concatenate(parts) for parts in zip(*pairs))

@@ -10,10 +10,12 @@ from er_jax import report
 RESULTS = {
     "method": "vse", "dataset": "toy_actions",
     "splits": {
-        "0": {"step": 30, "precision@1": 41.0, "precision@5": 80.0, "num_videos": 240, "num_classes": 24},
-        "1": {"step": None, "precision@1": 43.0, "precision@5": 90.0, "num_videos": 230, "num_classes": 20}},
-    "mean": {"precision@1": 42.0, "precision@5": 85.0},
-    "std": {"precision@1": 1.0, "precision@5": 5.0}}
+        "0": {"step": 30, "precision@1": 41.0, "precision@5": 80.0, "mean_class_accuracy": 39.0, "num_videos": 240,
+              "num_classes": 24},
+        "1": {"step": None, "precision@1": 43.0, "precision@5": 90.0, "mean_class_accuracy": 41.0, "num_videos": 230,
+              "num_classes": 20}},
+    "mean": {"precision@1": 42.0, "precision@5": 85.0, "mean_class_accuracy": 40.0},
+    "std": {"precision@1": 1.0, "precision@5": 5.0, "mean_class_accuracy": 1.0}}
 SUMMARY = {"mean": {"precision@1": 50.04, "precision@5": 60.0},
            "std": {"precision@1": 0.26, "precision@5": 0.0}}
 
@@ -42,11 +44,20 @@ def test_five_guesses_among_four_classes_are_always_right():
 
 def test_results_table_has_a_row_a_split_then_mean_and_chance():
   assert shown(report.results_table(RESULTS, report.chance([10, 20]))) == [
-      ["split", "top-1", "top-5", "videos", "classes", "checkpoint"],
-      ["0", "41.0", "80.0", "240", "24", "step 30"],
-      ["1", "43.0", "90.0", "230", "20", "given"],
-      ["mean ± std", "42.0 ± 1.0", "85.0 ± 5.0", "", "", ""],
-      ["chance", "7.5 ± 2.5", "37.5 ± 12.5", "", "", ""]]
+      ["split", "top-1", "top-5", "class mean", "videos", "classes", "checkpoint"],
+      ["0", "41.0", "80.0", "39.0", "240", "24", "step 30"],
+      ["1", "43.0", "90.0", "41.0", "230", "20", "given"],
+      ["mean ± std", "42.0 ± 1.0", "85.0 ± 5.0", "40.0 ± 1.0", "", "", ""],
+      ["chance", "7.5 ± 2.5", "37.5 ± 12.5", "–", "", "", ""]]
+
+
+def test_results_table_tells_how_seen_and_unseen_classes_compete():
+  names = ("seen", "unseen", "harmonic_mean", "bias", "uncalibrated_harmonic_mean")
+  competing = {"mean": dict(zip(names, (61.0, 22.5, 32.9, 1.25, 8.0))), "std": dict(zip(names, (1.0, 2.0, 1.5, 0.1, 0.5)))}
+  console = Console(file=io.StringIO(), width=160)
+  console.print(report.results_table({**RESULTS, "generalized": competing}))
+  text = " ".join(console.file.getvalue().split())
+  assert "seen 61.0 ± 1.0, unseen 22.5 ± 2.0, harmonic mean 32.9 ± 1.5, without calibration 8.0 ± 0.5" in text
 
 
 def test_printed_results_say_method_dataset_and_chance():

@@ -62,13 +62,22 @@ def test_eight_devices_give_the_losses_of_one(tmp_path, bert_folder, one_device,
   np.testing.assert_allclose(losses_of(workdir), losses_of(one_device), rtol=1e-5)     # with dropout on
 
 
-def test_two_processes_of_four_devices_give_the_losses_of_one_and_write_once(tmp_path, bert_folder, one_device):
+def start_two(workdir, bert_folder, overrides) -> list[subprocess.Popen]:
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
+  return [start(workdir, bert_folder, overrides, address, 2, i, devices=4) for i in range(2)]
+
+
+def test_two_processes_of_four_devices_give_the_losses_of_one_and_write_once(tmp_path, bert_folder, one_device):
   workdir = tmp_path / "two"
-  processes = [start(workdir, bert_folder, TWENTY_STEPS, address, 2, i, devices=4) for i in range(2)]
+  processes = start_two(workdir, bert_folder, {**TWENTY_STEPS, "pause": 0.2})
+  wait_for_step(workdir, 4, processes[0])
+  processes[1].send_signal(signal.SIGTERM)        # one is told to stop; both do, at the same step, and go on together
   outputs = [finish(process) for process in processes]
+  assert "The same command goes on from there" in outputs[0] and not (workdir / "results.json").exists()
+  assert len(losses_of(workdir)) < 21
+  outputs = [finish(process) for process in start_two(workdir, bert_folder, TWENTY_STEPS)]
   np.testing.assert_allclose(losses_of(workdir), losses_of(one_device), rtol=1e-5)
   steps = [(line["step"], line.get("split")) for line in lines_of(workdir)]
   assert len(steps) == len(set(steps))

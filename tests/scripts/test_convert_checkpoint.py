@@ -1,5 +1,7 @@
-"""scripts/convert_checkpoint.py as a user runs it."""
+"""scripts/convert_checkpoint.py as a user runs it; what it makes of each method's files is in er_jax/test_published.py."""
 
+import importlib
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +9,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from input_pipeline.backbones import bit, checkpoints
+from input_pipeline.backbones import bit, checkpoints, weight_files
+from input_pipeline.errors import UserError
+from scripts import convert_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "convert_checkpoint.py"
 
@@ -21,6 +26,14 @@ def small_bit(path: Path) -> None:
   config = bit.BiTConfig((1,), base_width=32, num_concepts=7)
   shapes = jax.eval_shape(bit.BiT(config).init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
   checkpoints.save_npz(path, config, jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes))
+
+
+def small_dem(path: Path, **renamed: str) -> dict[str, np.ndarray]:
+  """Writes DEM's two weights of 5 class vector, 4 hidden and 3 feature numbers as .npz; `renamed` as {"0": "0_old"}."""
+  random = np.random.default_rng(0)
+  arrays = {"0": random.normal(size=(4, 5)).astype(np.float32), "2": random.normal(size=(3, 4)).astype(np.float32)}
+  np.savez(path, **{f"t2vfc.{renamed.get(name, name)}.weight": array for name, array in arrays.items()})
+  return arrays
 
 
 def test_converted_checkpoint_is_reported_and_loads_like_the_file(tmp_path):
@@ -45,7 +58,55 @@ def test_file_that_lacks_a_name_ends_with_status_2_and_leaves_no_folder(tmp_path
   assert [path.name for path in tmp_path.iterdir()] == ["bit.npz"]
 
 
+def test_published_method_is_converted_by_the_config_that_its_flags_describe(tmp_path):
+  arrays = small_dem(tmp_path / "dem.npz")
+  result = convert("--kind=dem", f"--input={tmp_path / 'dem.npz'}", f"--output={tmp_path / 'converted'}",
+                   "--config=configs/dem.py:precomputed", "--config.model.hidden_dim=4")
+  assert result.returncode == 0, result.stderr
+  assert "method dem" in result.stdout and "2 arrays, 32 numbers" in result.stdout
+  found = weight_files.read_orbax(tmp_path / "converted")
+  assert found.keys() == {("dem", "hidden", "kernel"), ("dem", "output", "kernel")}
+  np.testing.assert_array_equal(found["dem", "hidden", "kernel"], arrays["0"].T)
+  np.testing.assert_array_equal(found["dem", "output", "kernel"], arrays["2"].T)
+
+
+def test_renamed_array_of_a_method_ends_with_status_2_and_leaves_no_folder(tmp_path):
+  small_dem(tmp_path / "dem.npz", **{"0": "1"})
+  result = convert("--kind=dem", f"--input={tmp_path / 'dem.npz'}", f"--output={tmp_path / 'converted'}",
+                   "--config=configs/dem.py:precomputed", "--config.model.hidden_dim=4")
+  assert result.returncode == 2
+  assert "missing t2vfc.0.weight" in result.stderr and "unexpected t2vfc.1.weight (4, 5)" in result.stderr
+  assert "Traceback" not in result.stderr
+  assert [path.name for path in tmp_path.iterdir()] == ["dem.npz"]
+
+
+def test_pickle_that_is_not_weights_ends_with_status_2_and_is_not_run(tmp_path):
+  class Harmful:
+    def __reduce__(self):
+      return Path.touch, (tmp_path / "harm",)
+
+  (tmp_path / "a.th").write_bytes(pickle.dumps({"vis_encoder.ft_embed.weight": Harmful()}, protocol=2))
+  pytest.importorskip("torch")
+  result = convert("--kind=vse", f"--input={tmp_path / 'a.th'}", f"--output={tmp_path / 'converted'}")
+  assert result.returncode == 2
+  assert f"Cannot read {tmp_path / 'a.th'} as a PyTorch file of tensors" in result.stderr
+  assert "Traceback" not in result.stderr and len(result.stderr.splitlines()) <= 5
+  assert [path.name for path in tmp_path.iterdir()] == ["a.th"]
+
+
 def test_unknown_kind_names_the_near_match(tmp_path):
   result = convert("--kind=bitt", f"--input={tmp_path / 'bit.npz'}", f"--output={tmp_path / 'converted'}")
   assert result.returncode == 2
   assert "Unknown --kind 'bitt'. Did you mean bit?" in result.stderr
+
+
+@pytest.mark.parametrize("kind, config, message", [
+    ("dem", "devise", "--config is of method devise, but --kind is dem"),
+    ("word_embedding", "vse_wordembed", "a word embedding is known by its file"),
+    ("tsm", "devise", "known by its file"),
+])
+def test_config_that_does_not_go_with_the_kind_is_refused(tmp_path, kind, config, message):
+  small_dem(tmp_path / "dem.npz")
+  config = importlib.import_module(f"configs.{config}").get_config("precomputed")
+  with pytest.raises(UserError, match=message):
+    convert_checkpoint.KINDS[kind](str(tmp_path / "dem.npz"), config)
