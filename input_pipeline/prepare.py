@@ -31,6 +31,7 @@ from rich.table import Table
 
 from input_pipeline import datasets, errors, files
 from input_pipeline.collection import SPLITS, Clip, Collection, check
+from input_pipeline.concepts import read_concepts
 from input_pipeline.datasets.builder import Content, FeatureBuilder
 from input_pipeline.errors import UserError
 from input_pipeline.extract import NO_FILE
@@ -44,6 +45,7 @@ def prepare(
     source: str | Path | None = None,
     tsm: str | Path | None = None,
     bit: str | Path | None = None,
+    concepts: str | Path | None = None,
     batch_size: int = 8,
     num_workers: int = os.cpu_count() or 1,
 ) -> Path:
@@ -54,6 +56,7 @@ def prepare(
     data_dir: where datasets lie.
     source: folder of the videos or of the feature files; default `data_dir`/sources/`dataset`.
     tsm, bit: weights; default those that come with the dataset, if any. Not for datasets of feature files.
+    concepts: the names of BiT's outputs, a concepts.jsonl; default the one that comes with the dataset, if any.
     batch_size: videos a batch.
     num_workers: threads that decode; default one a core.
 
@@ -80,10 +83,14 @@ def prepare(
         _require_same(path, "its source", root.resolve(), Path(made_of["root"]).resolve())
       if tsm or bit:
         _require_same(path, "the fingerprint of its weights", load_features().fingerprint(), made_of.get("fingerprint"))
+      if concepts and read_concepts(concepts) != read_concepts(path / "concepts.jsonl"):
+        _require_same(path, "its vocabulary", concepts, path / "concepts.jsonl")
       print(f"{dataset} is already prepared in {path}.")
       return path
     features = load_features()
     collection = check(package.collection(root))
+    if concepts:
+      collection = collection._replace(concepts=read_concepts(concepts))
     work = folder / f".extraction-{_fingerprint(features, collection.clips)}"
     try:
       store = FeatureStore(work, collection.clips)
@@ -189,6 +196,7 @@ def define_flags() -> None:
                       "Default: DATA_DIR/sources/NAME.")
   flags.DEFINE_string("tsm", None, "TSM weights, a published file or a converted checkpoint.")
   flags.DEFINE_string("bit", None, "BiT weights, a published file or a converted checkpoint.")
+  flags.DEFINE_string("concepts", None, "Names and definitions of BiT's outputs: a concepts.jsonl. Default: the dataset's.")
   flags.DEFINE_integer("batch_size", 8, "Videos a batch, over all local devices.")
   flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that decode videos.")
 
@@ -197,7 +205,7 @@ def main(argv: list[str]) -> None:
   """Prepares what the flags say."""
   del argv
   options = {name: getattr(flags.FLAGS, name)
-             for name in ("dataset", "data_dir", "source", "tsm", "bit", "batch_size", "num_workers")}
+             for name in ("dataset", "data_dir", "source", "tsm", "bit", "concepts", "batch_size", "num_workers")}
   if options["dataset"] is None:
     raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(sorted(datasets.DATASETS))}.")
 

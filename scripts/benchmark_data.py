@@ -98,7 +98,8 @@ class MadeUpDataset:
     """`path` is only what error messages would name."""
     random = np.random.default_rng(0)
     self.path, self.name, self.source_root = path, "made_up", path
-    self.feature_dim, self.class_vectors = size.feature_dim, None
+    self.feature_dim = size.feature_dim
+    self.class_vectors = self.classifier_rows = self.word_list = self.word_table = None
     self.classes = [ActionClass(*words) for words in _texts(
         random, size, size.num_classes, size.class_lengths)]
     self.concepts = [Concept(f"n{i:08d}", *words) for i, words in enumerate(

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from configs import ervse
-from er_jax import methods, optimizer
+from er_jax import learners, methods
 from er_jax.batches import BatchBuilder
 from er_jax.experiment import Experiment
 from er_jax.steps import Banks, Steps, TrainState, device_banks
@@ -45,7 +44,7 @@ class Recognition:
     self.banks = device_banks(self.builder, self.parallel, self.method, self.params, experiment.cache_bytes)
     jax.block_until_ready(self.banks)
     self.frozen_seconds = time.perf_counter() - started
-    self.tokens_only = self.parallel.replicate(Banks(self.builder.texts, self.builder.sequences))
+    self.tokens_only = self.parallel.replicate(Banks(self.builder.texts, self.builder.sequences, None))
     self.classes, self.placed = self.parallel.shard(self.class_set), self.parallel.replicate(self.params)
     self.steps = Steps(self.parallel, self.method, self.builder, self.class_set,
                        self.configs[False].eval_batch_size)
@@ -53,15 +52,10 @@ class Recognition:
   def train_step(self, dropout: bool) -> Callable[[Batch], dict[str, float]]:
     """A function that does the next update and returns its losses."""
     config = self.configs[dropout]
-    method = methods.build(config, None)
-    names = flatten_dict(self.params, sep="/")
-    trainable = names.keys() - method.frozen
-    learning_rate = optimizer.schedule(config.optimizer, config.batch_size)
-    updates = optimizer.build(config.optimizer, learning_rate, trainable)
-    opt_state = jax.tree.map(np.asarray, updates.init({name: names[name] for name in sorted(trainable)}))
-    steps = Steps(self.parallel, method, self.builder, self.class_set, config.batch_size, updates, trainable,
-                  config.seed)
-    state = self.parallel.replicate(TrainState(np.zeros((), np.int32), self.params, opt_state))
+    method = methods.build(config, self.dataset)
+    learner = learners.build(config, self.dataset, method, self.params)
+    steps = Steps(self.parallel, method, self.builder, self.class_set, config.batch_size, learner)
+    state = self.parallel.replicate(TrainState(np.zeros((), np.int32), self.params, learner.init(self.params)))
 
     def step(batch: Batch) -> dict[str, float]:
       nonlocal state
@@ -88,7 +82,7 @@ class Recognition:
 
 def _config(size: Size, bert_folder: Path, dropout: bool) -> ConfigDict:
   """configs/ervse.py at the published values, with the sizes of `size` and a constant learning rate."""
-  config = ervse.get_config("kinetics_zsar")
+  config = ervse.get_config("precomputed")
   config.batch_size = config.eval_batch_size = size.batch_size
   config.model.embed_dim = size.embed_dim
   config.model.text_backbone.update({"name_or_path": str(bert_folder), "trainable_from": size.trainable_from})

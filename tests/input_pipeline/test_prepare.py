@@ -27,7 +27,7 @@ import tensorflow_datasets as tfds
 from input_pipeline import errors, feature_store, prepare, video
 from input_pipeline.backbones import bit, checkpoints, tsm
 from input_pipeline.collection import Clip, Collection
-from input_pipeline.concepts import Concept
+from input_pipeline.concepts import Concept, write_concepts
 from input_pipeline.datasets import toy_actions
 from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
@@ -323,6 +323,19 @@ def test_vocabulary_must_be_that_of_the_bit_weights(inputs, small, tmp_path, mon
       concepts=small_collection(source).concepts[:-1]))
   with pytest.raises(UserError, match="BiT weights know 25 concepts, but the dataset has a vocabulary of 24"):
     prepare.prepare("toy_actions", tmp_path, *inputs)
+
+
+def test_a_vocabulary_of_ones_own_takes_the_place_of_the_datasets(inputs, small, whole, tmp_path):
+  own = [Concept(f"own{i}", f"my thing {i}", "mine") for i in range(25)]
+  write_concepts(tmp_path / "own.jsonl", own)
+  prepare.prepare("toy_actions", tmp_path, *inputs, concepts=tmp_path / "own.jsonl")
+  assert open_dataset(tmp_path, "toy_actions").concepts == own
+  prepare.prepare("toy_actions", tmp_path, concepts=tmp_path / "own.jsonl")
+  with pytest.raises(UserError, match="prepared already, but from something else: its vocabulary"):
+    prepare.prepare("toy_actions", whole, concepts=tmp_path / "own.jsonl")
+  write_concepts(tmp_path / "short.jsonl", own[:7])
+  with pytest.raises(UserError, match="BiT weights know 25 concepts.*vocabulary of 7"):
+    prepare.prepare("toy_actions", tmp_path / "other", *inputs, concepts=tmp_path / "short.jsonl")
 
 
 def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_path, monkeypatch):
