@@ -1,6 +1,6 @@
 """What the experiments share: every field, with the published value and what it means.
 
-    config = common.get_config("vse", "kinetics_zsar", ("video_encoder", "text_backbone", "text_encoder"))
+    config = common.get_config("vse", "precomputed", ("video_encoder", "text_backbone", "text_encoder"))
 """
 
 from collections.abc import Sequence

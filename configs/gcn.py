@@ -15,7 +15,7 @@ def get_config(dataset: str = "toy_actions") -> ConfigDict:
   config.eval_every_steps = 10
   config.log_every_steps = 10
   config.model = ConfigDict({
-      "hidden_dims": [512, 1024, 1024, 1024, 1024],
+      "hidden_dims": (512, 1024, 1024, 1024, 1024),
       "num_neighbors": 5,              # classes that each class is linked to, itself included
       "dropout_rate": 0.5,             # before the last layer
   })

@@ -182,6 +182,9 @@ class BatchBuilder:
   def _classifier(self, class_ids: np.ndarray) -> np.ndarray:
     """(C, F) rows of the video classifier: row r is class r's, or, if there is one for each class, in their order."""
     rows = need(self._dataset, "classifier_rows", f"method {self._method.name}")
+    if rows.shape[1] != self._dataset.feature_dim:
+      raise UserError(f"{self._dataset.path}: the video classifier (classifier_rows.npy) has rows of {rows.shape[1]} "
+                      f"numbers, but features have {self._dataset.feature_dim}. It belongs to another network.")
     if class_ids.max() < len(rows):
       return rows[class_ids]
     if len(rows) == len(class_ids):

@@ -61,6 +61,11 @@ class Experiment:
     like = params_like(self.method, self.dataset.feature_dim, self.vector_dim)
     return checkpoints.load_params(checkpoint, like, may_be_alone)
 
+  def blank_params(self) -> Params:
+    """Parameters of the right shapes, to be filled from a checkpoint."""
+    like = params_like(self.method, self.dataset.feature_dim, self.vector_dim)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+
   def _random_params(self) -> Params:
     """Random ones, and pretrained ones in their places."""
     params = init_params(self.method, self.dataset.feature_dim, self.vector_dim, self.config.seed)

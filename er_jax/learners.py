@@ -32,8 +32,10 @@ class Learner(Protocol):
 
   Attributes:
     starts_with_a_model: whether the first parameters mean something, so that they are validated.
+    one_pass: whether it must see each video once, however many epochs the config says.
   """
   starts_with_a_model: bool
+  one_pass: bool
 
   def init(self, params: Params) -> optax.OptState:
     """What a step needs besides the parameters, as NumPy arrays."""
@@ -62,7 +64,7 @@ def build(config: ConfigDict, dataset: Dataset, method: Method, params: Params) 
 class ByGradients:
   """Gradient descent on the method's losses."""
 
-  starts_with_a_model = True
+  starts_with_a_model, one_pass = True, False
 
   def __init__(self, method: Method, config: ConfigDict, trainable: frozenset[str]):
     """Args: trainable: names ("video_encoder/dense/kernel") of the parameters that learn."""
@@ -142,7 +144,7 @@ class ClosedForm:
   `settle` solves, in double precision.
   """
 
-  starts_with_a_model = False
+  starts_with_a_model, one_pass = False, True
 
   def __init__(self, vectors: np.ndarray, feature_regularizer: float, class_regularizer: float):
     """Args: vectors: (C, V) of the seen classes, as they are; the regularizers: a, b."""

@@ -125,7 +125,7 @@ def check_values(config: ConfigDict) -> None:
       check(f"config.model.{field}", config.model[field], known)
   flat = flatten_dict(config.to_dict(), sep=".")
   least = {"batch_size": 1, "eval_batch_size": 1, "log_every_steps": 1, "num_epochs": 0, "eval_every_steps": 0, "seed": 0,
-           "data.max_tokens": 4, "loss.topk": 1, "loss.rehearsal_topk": 1, "loss.num_negative_concepts": 0,
+           "data.max_tokens": 1, "loss.topk": 1, "loss.rehearsal_topk": 1, "loss.num_negative_concepts": 0,
            "model.topk_concepts": 1, "model.embed_dim": 1, "model.hidden_dim": 1, "model.num_neighbors": 1,
            "model.text_backbone.hidden_dim": 1, "model.text_backbone.word_dim": 1}
   for field, value in flat.items():
@@ -133,8 +133,9 @@ def check_values(config: ConfigDict) -> None:
       raise UserError(f"config.{field} is {value}; expected {least[field]} or more.")
     if field.endswith("dropout_rate") and not 0 <= value < 1:
       raise UserError(f"config.{field} is {value}; expected at least 0 and below 1.")
-  if config.loss.temperature <= 0:
-    raise UserError(f"config.loss.temperature is {config.loss.temperature}; expected a number above 0.")
+  for field in ("loss.temperature", "model.feature_regularizer", "model.class_regularizer"):
+    if flat.get(field, 1.0) <= 0:
+      raise UserError(f"config.{field} is {flat[field]}; expected a number above 0.")
   if config.method == "ervse" and config.model.separate_concepts:
     raise UserError("config.model.separate_concepts is True, but the object stream reads one sequence; only method "
                     "cpt separates concepts.")

@@ -32,13 +32,15 @@ def schedule(config: ConfigDict, batch_size: int) -> Callable[[Array], Array]:
   Returns:
     step -> learning rate. Up to W: base * g^(t/W - 1), or the straight line from base/g to base. After: for cosine
     base * (1 + cos(pi t/T)) / (1 + cos(pi W/T)), which is PyTorch's recursive CosineAnnealingLR continued from base;
-    beyond T, where that passes through 0 and starts afresh, base * (1 + cos(pi t/T)) / 2.
+    beyond T, where that passes through 0 and starts afresh, base * (1 + cos(pi t/T)) / 2. (If W is beyond T, for T
+    read its first odd multiple beyond W.)
   """
   base, warmup_steps, decay_steps = config.learning_rate, config.warmup_steps, config.decay_steps
   if config.schedule != "constant" and decay_steps < 1:
     raise UserError(f"config.optimizer.decay_steps is {decay_steps}; schedule {config.schedule} needs at least 1.")
-  if config.schedule == "cosine" and warmup_steps >= decay_steps:
-    raise UserError(f"config.optimizer.warmup_steps is {warmup_steps}: it must be below decay_steps, {decay_steps}.")
+  if config.schedule == "cosine" and warmup_steps % (2 * decay_steps) == decay_steps:
+    raise UserError(f"config.optimizer.warmup_steps is {warmup_steps}, where the cosine of decay_steps, {decay_steps}, is "
+                    "0 and does not get away from it. Give another number, best a smaller one.")
 
   def warm(t: Array) -> Array:
     fraction = t / max(warmup_steps, 1)
@@ -51,7 +53,8 @@ def schedule(config: ConfigDict, batch_size: int) -> Callable[[Array], Array]:
       return jnp.full_like(t, base)
     if config.schedule == "step":
       return base * config.decay_rate ** (jnp.floor(t / decay_steps) - warmup_steps // decay_steps)
-    start = jnp.where(t > decay_steps, 2.0, 1 + math.cos(math.pi * warmup_steps / decay_steps))
+    zero = decay_steps * (2 * ((warmup_steps // decay_steps + 1) // 2) + 1)      # T, if W is below it
+    start = jnp.where(t > zero, 2.0, 1 + math.cos(math.pi * warmup_steps / decay_steps))
     return base * (1 + jnp.cos(jnp.pi * t / decay_steps)) / start
 
   if config.schedule not in ("cosine", "constant", "step"):

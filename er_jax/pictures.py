@@ -82,7 +82,8 @@ def contact_sheet(path: Path, predictions: Predictions, dataset: Dataset, videos
     left += frames_wide + 0.1
     _draw_guesses(page, left, top, text_wide, predictions, index, class_names)
     ids = videos.concept_ids[row_of[name]][:OBJECTS] if name in row_of else ()
-    objects = ", ".join(_object_name(dataset.concepts[concept]) for concept in ids if concept != NO_CONCEPT)
+    objects = ", ".join(_object_name(dataset.concepts[concept]) if dataset.concepts else f"concept {concept}"
+                        for concept in ids if concept != NO_CONCEPT)
     objects = textwrap.fill(f"objects: {objects or 'none'}", 47, max_lines=2, placeholder=" …")
     page.text(left, top + 0.93, objects, 8, QUIET, style="italic", va="top", linespacing=1.15)
   page.save(path)

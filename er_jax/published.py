@@ -123,7 +123,8 @@ def to_params(arrays: Arrays, wanted: Mapping[str, Any], source: str) -> tuple[d
   bert_names = _bert_names(wanted)
   theirs = {published_name(ours, bert_names): ours for ours in wanted}
   problems = [f"  missing {name}" for name in theirs if name not in arrays]
-  problems += [f"  unexpected {name} {arrays[name].shape}" for name in arrays if name not in theirs.keys() | ignored.keys()]
+  problems += [f"  unexpected {name or 'array without a name'} {array.shape}" for name, array in arrays.items()
+               if name not in theirs.keys() | ignored.keys()]
   flat = {}
   for name, ours in theirs.items():
     if name not in arrays:

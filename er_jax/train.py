@@ -42,14 +42,13 @@ def train(experiment: Experiment) -> bool:
   seen = no_videos(dataset) if method.reads_graph else examples(dataset, "train", dataset.splits.seen)
   unseen = unseen_videos(dataset, "val")
   builder = BatchBuilder(dataset, config, method, [seen, unseen], parallel.num_devices)
-  epoch_steps = steps_per_epoch(len(seen), config.batch_size)
-  num_steps = config.num_epochs * epoch_steps
-  eval_every = config.eval_every_steps or epoch_steps
-
-  params = experiment.first_params()
-  learner = learners.build(config, dataset, method, params)
-  state, record = TrainState(np.zeros((), np.int32), params, learner.init(params)), Record()
   checkpoints = Checkpoints(experiment.workdir / "checkpoints")
+  params = experiment.first_params() if checkpoints.latest_step is None else experiment.blank_params()
+  learner = learners.build(config, dataset, method, params)
+  epoch_steps = steps_per_epoch(len(seen), config.batch_size)
+  num_steps = epoch_steps * (min(config.num_epochs, 1) if learner.one_pass else config.num_epochs)
+  eval_every = config.eval_every_steps or epoch_steps
+  state, record = TrainState(np.zeros((), np.int32), params, learner.init(params)), Record()
   if checkpoints.latest_step is not None:
     state, record = checkpoints.restore(like=state)
   first_step = int(state.step)

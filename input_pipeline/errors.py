@@ -57,6 +57,9 @@ def run(main: Callable[[list[str]], None]) -> None:
     except Exception as error:   # a wrong flag or config field, or whatever a config file raises while it is built
       expected = isinstance(error, (UserError, flags.Error, OSError, AttributeError))
       message = str(error).replace("\\n", "\n").replace("\\'", "'") if expected else f"{type(error).__name__}: {error}"
+      lines = message.strip().splitlines()
+      if any(line.startswith("Traceback") for line in lines):     # where a config file failed; the last line says why
+        message = f"{lines[0]} {lines[-1]}"
       print(f"error: {message}", file=sys.stderr)
       sys.exit(2)
 

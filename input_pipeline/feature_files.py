@@ -10,6 +10,7 @@ out; a file that is there and no good is an error, so that nobody trains on half
 
 import collections
 import hashlib
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,8 +72,6 @@ class FeatureFiles:
           clip, read_as = clips[index], stamp(clips[index].path)
           if read_as == NO_STAMP:
             skipped[index] = NO_FILE
-          elif self._predictions is not None and not predictions.found[index]:
-            skipped[index] = f"no entry in {self._predictions.name}"
           else:
             try:
               feature = read_feature(clip.path)
@@ -93,7 +92,10 @@ class FeatureFiles:
     names = [clip.name for clip in collection.clips]
     if self._predictions is None:
       return no_predictions(len(names))
-    return read_predictions(self._predictions, names, len(collection.concepts) or None)
+    predictions = read_predictions(self._predictions, names, len(collection.concepts) or None)
+    if without := int(np.sum(~predictions.found)):
+      print(f"{without} videos have no entry in {self._predictions}; they are kept, without objects.", file=sys.stderr)
+    return predictions
 
 
 def read_feature(path: Path) -> np.ndarray:

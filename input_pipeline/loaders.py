@@ -90,14 +90,13 @@ class ExampleSet:
     return batch
 
 
-def examples(dataset: Dataset, split: str, class_ids: Sequence[int], limit: int | None = None) -> ExampleSet:
+def examples(dataset: Dataset, split: str, class_ids: Sequence[int]) -> ExampleSet:
   """The examples of `split` whose class is in `class_ids`, in stored order.
 
   Args:
     dataset: from `open_dataset`.
     split: "train", "val", "test" or "all".
     class_ids: positions in the dataset's class list; the targets are positions in this list.
-    limit: keep only so many, the first ones.
 
   Raises:
     UserError: if the split is absent, a class id is out of range or comes twice, or no example is left.
@@ -111,11 +110,10 @@ def examples(dataset: Dataset, split: str, class_ids: Sequence[int], limit: int 
   position = np.full(num_classes, -1, np.int32)
   position[class_ids] = np.arange(len(class_ids))
   targets = position[table.labels]
-  stored_rows = np.nonzero(targets >= 0)[0][:limit]
+  stored_rows = np.nonzero(targets >= 0)[0]
   if not stored_rows.size:
-    kept = "" if limit is None else f" among the first {limit}"
     raise UserError(f"{dataset.path}: split {split!r} has {len(table.labels)} examples, but none of the "
-                    f"{len(class_ids)} classes asked for{kept}.")
+                    f"{len(class_ids)} classes asked for.")
   return ExampleSet(table, stored_rows, targets[stored_rows], dataset.feature_dim)
 
 

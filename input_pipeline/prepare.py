@@ -70,6 +70,9 @@ def prepare(
   """
   if batch_size < 1 or num_workers < 1:
     raise UserError(f"batch_size and num_workers must be at least 1, got {batch_size} and {num_workers}.")
+  vocabulary = read_concepts(concepts) if concepts else []
+  if concepts and not vocabulary:
+    raise UserError(f"--concepts={concepts} is empty; expected one {{\"wnid\", \"name\", \"definition\"}} a line.")
   package = datasets.load(dataset)
   builder_class = _builder_class(package, dataset)
   folder = Path(data_dir).absolute() / dataset
@@ -83,14 +86,15 @@ def prepare(
         _require_same(path, "its source", root.resolve(), Path(made_of["root"]).resolve())
       if tsm or bit:
         _require_same(path, "the fingerprint of its weights", load_features().fingerprint(), made_of.get("fingerprint"))
-      if concepts and read_concepts(concepts) != read_concepts(path / "concepts.jsonl"):
-        _require_same(path, "its vocabulary", concepts, path / "concepts.jsonl")
+      there = path / "concepts.jsonl"
+      if concepts and (not there.exists() or vocabulary != read_concepts(there)):
+        _require_same(path, "its vocabulary", concepts, there if there.exists() else "none")
       print(f"{dataset} is already prepared in {path}.")
       return path
     features = load_features()
     collection = check(package.collection(root))
     if concepts:
-      collection = collection._replace(concepts=read_concepts(concepts))
+      collection = collection._replace(concepts=vocabulary)
     work = folder / f".extraction-{_fingerprint(features, collection.clips)}"
     try:
       store = FeatureStore(work, collection.clips)

@@ -81,9 +81,6 @@ class Dataset:
     self.class_vectors = self._beside("class_vectors.npy", vectors.read_class_vectors, len(self.classes))
     self.word_list = self._beside("word_list.json", vectors.read_word_list)
     self.classifier_rows = self._beside("classifier_rows.npy", vectors.read_classifier_rows)
-    if self.classifier_rows is not None and self.classifier_rows.shape[1] != self.feature_dim:
-      raise UserError(f"{path / 'classifier_rows.npy'} has rows of {self.classifier_rows.shape[1]} numbers, but the "
-                      f"features of {path} have {self.feature_dim}. It belongs to another network.")
     self.source = files.read_json(path / "source.json")
     self.source_root = Path(self.source["root"])
     self._tables: dict[str, Table] = {}

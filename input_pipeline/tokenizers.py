@@ -65,8 +65,10 @@ class WordPiece:
 
   def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
     """See `Tokenizer`. Raises: UserError if `max_tokens` leaves no room beside the special tokens."""
-    if max_tokens < 4:
-      raise UserError(f"max_tokens is {max_tokens}; BERT needs 4 or more, with [CLS] and up to two [SEP].")
+    least = 4 if any(isinstance(text, tuple) for text in texts) else 3
+    if max_tokens < least:
+      raise UserError(f"max_tokens is {max_tokens}; BERT needs {least} or more, with [CLS] and "
+                      f"{'two [SEP]' if least == 4 else '[SEP]'}.")
     self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
     ids = []
     for start in range(0, len(texts), TEXTS_A_CALL):      # in parallel on all cores

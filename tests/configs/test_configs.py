@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+from flax.traverse_util import flatten_dict
 
 from input_pipeline import datasets
 
@@ -33,6 +34,13 @@ def test_a_config_builds_and_has_the_shared_fields(experiment, dataset):
     for part in field.split("."):
       assert part in value, field
       value = value[part]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_field_can_be_given_on_the_command_line(experiment):
+  config = importlib.import_module(f"configs.{experiment}").get_config("precomputed")
+  for name, value in flatten_dict(config.to_dict(), sep=".").items():
+    assert isinstance(value, (bool, int, float, str, tuple)), name
 
 
 def test_published_values_of_the_full_method():

@@ -131,6 +131,22 @@ def test_separate_concepts_refer_to_a_text_each(tmp_path, bert_folder):
       assert text_of(builder.sequences, objects[row, place], method) == expected
 
 
+def test_a_classifier_gives_each_class_its_row(tmp_path):
+  dataset, config = SmallDataset(tmp_path), small_config("gcn", "")
+  seen = list(dataset.splits.seen)                                            # (5, 0, 6, 3, 9, 10)
+  method = methods.build(config, dataset)
+  rows = dataset.classifier_rows
+  builder = BatchBuilder(dataset, config, method, [], num_devices=1)
+  np.testing.assert_array_equal(builder.class_set(seen, training=True).classifier, rows[seen])
+  dataset.classifier_rows = rows[:6]                                          # one for each, in their order
+  np.testing.assert_array_equal(builder.class_set(seen, training=True).classifier, rows[:6])
+  for wrong, message in ((rows[:5], "has 5 rows, but the seen classes.*are 6, up to class 10"),
+                         (rows[:, :9], "rows of 9 numbers, but features have 16")):
+    dataset.classifier_rows = wrong
+    with pytest.raises(UserError, match=message):
+      builder.class_set(seen, training=True)
+
+
 def test_a_class_without_description_is_named_if_a_split_uses_it(tmp_path, bert_folder):
   dataset = SmallDataset(tmp_path)
   dataset.classes.append(dataset.classes[3]._replace(name="of no split", description=""))

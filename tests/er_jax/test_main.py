@@ -27,6 +27,7 @@ def command(*flags) -> subprocess.CompletedProcess:
     (["--config=configs/ervse.py:toy_action"], "toy_actions"),
     (["--config=configs/vse.py:toy_actions", "--config.method=vsee", "--config.data.data_dir=/nowhere"], "vse"),
     (["--config=configs/nothing.py"], "configs/nothing.py"),
+    (["--config=configs/common.py"], "get_config"),
     (["--config=configs/ervse.py", "--mode=evl"], "evl"),
     (["--config=configs/ervse.py", "--config.optimizer.freeze.fusion=True", "--num_processes=2"], "--process_id"),
     ([], "--config"),
@@ -129,6 +130,22 @@ def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, fi
   config.update_from_flattened_dict({field: value})
   with pytest.raises(UserError, match=field.replace(".", r"\.")):
     main.run(config, str(tmp_path / "run"))
+
+
+def test_a_run_is_evaluated_as_it_was_trained(tmp_path, bert_folder, monkeypatch):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  workdir = str(tmp_path / "run")
+  main.run(small_config("vse", bert_folder, num_epochs=1), workdir, mode="train")
+  with pytest.raises(UserError, match="config.data.class_text is 'name', was 'name_description'"):
+    main.run(small_config("vse", bert_folder, num_epochs=1, data__class_text="name"), workdir, mode="eval")
+  main.run(small_config("vse", bert_folder, num_epochs=1, seed=5, loss__temperature=1.0), workdir, mode="eval")
+
+
+def test_the_same_command_again_goes_on_with_a_config_of_tuples(tmp_path, bert_folder, monkeypatch):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  config = small_config("gcn", bert_folder, model__hidden_dims=(4, 5))
+  first = main.run(config, str(tmp_path / "run"))
+  assert main.run(config, str(tmp_path / "run")) == first
 
 
 def test_evaluating_without_training_says_what_to_do(tmp_path, bert_folder, monkeypatch):

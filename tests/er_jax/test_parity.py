@@ -49,7 +49,7 @@ CASES = {
     "ale": ("ale", {"loss.margin": 0.3}),
     "sje": ("sje", {}),
     "dem": ("dem", {"model.hidden_dim": 9}),
-    "gcn": ("gcn", {"model.hidden_dims": [8, 10], "model.num_neighbors": 3}),
+    "gcn": ("gcn", {"model.hidden_dims": (8, 10), "model.num_neighbors": 3}),
 }
 
 

@@ -167,6 +167,12 @@ def test_weights_of_another_fusion_are_refused_by_name(tmp_path, published):
     convert("ervse", tmp_path / "gate.th", config)
 
 
+def test_an_array_without_a_name_is_spoken_of(tmp_path, published):
+  np.save(tmp_path / "W.npy", np.zeros((16, 6)))
+  with pytest.raises(UserError, match=r"missing bilinear.weight\n  unexpected array without a name \(16, 6\)"):
+    convert("devise", tmp_path / "W.npy", published("devise")[1])
+
+
 def test_the_matrix_of_eszsl_is_read_by_whatever_name(tmp_path, published):
   _, config, state = published("eszsl")
   matrix = state["W"]
@@ -206,18 +212,17 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path, published, name, conten
     assert str(tmp_path / name) in str(raised.value)
 
 
-@pytest.mark.parametrize("suffix", [".th", ".npz", ".npy"])
-def test_word_vectors_alone_start_the_training_and_the_rest_is_random(tmp_path, suffix):
+def test_word_vectors_alone_start_the_training_and_the_rest_is_random(tmp_path):
   dataset = SmallDataset(tmp_path)
   table = torch.randn(len(dataset.word_list), 10)
-  if suffix == ".th":
-    torch.save({"txt_backbone.embedding.weight": table}, tmp_path / "words.th")
-  elif suffix == ".npz":
-    np.savez(tmp_path / "words.npz", weight=table.numpy())
-  else:
-    np.save(tmp_path / "words.npy", table.numpy())
-  converted = convert_checkpoint.KINDS["word_embedding"](str(tmp_path / f"words{suffix}"), None)
-  weight_files.write_orbax(tmp_path / "words", converted.tree)
+  torch.save({"txt_backbone.embedding.weight": table}, tmp_path / "words.th")
+  np.savez(tmp_path / "words.npz", weight=table.numpy())
+  np.save(tmp_path / "words.npy", table.numpy())
+  for suffix in ("th", "npz", "npy"):
+    assert_equal(convert("word_embedding", tmp_path / f"words.{suffix}", None),
+                 {"text_backbone/embedding/embedding": table.numpy()})
+  weight_files.write_orbax(tmp_path / "words", {"text_backbone": {"embedding": {"embedding": table.numpy()}}})
+
   config = small_config("vse_wordembed", "")
   random = flatten_dict(Experiment(config, tmp_path, dataset).first_params(), sep="/")
   config.init_from = str(tmp_path / "words")

@@ -48,11 +48,13 @@ def fill(collection, tmp_path):
 
 def test_features_and_concepts_are_those_of_the_files(fill):
   store, skipped = fill()
-  assert skipped == {4: "no entry in preds.json"}
-  for index in (0, 1, 2, 3, 5):
+  assert skipped == {}
+  for index in range(NUM_CLIPS):
     got = store[index]
     np.testing.assert_array_equal(got.feature, feature(index))
-    assert got.concept_ids.tolist() == [index, 9] + [-1] * 18 and got.concept_scores.tolist() == [0.5, 0.25] + [0] * 18
+    ids, scores = ([], []) if index == 4 else ([index, 9], [0.5, 0.25])        # the fifth has no entry
+    assert got.concept_ids.tolist() == ids + [-1] * (20 - len(ids))
+    assert got.concept_scores.tolist() == scores + [0] * (20 - len(scores))
     assert got.num_frames == 100 + index
     assert [field.dtype for field in got[:3]] == [np.float32, np.int32, np.float32]
 
@@ -131,7 +133,7 @@ def test_when_the_bad_file_is_mended_only_it_is_read_again(collection, fill, mon
   read, real = [], feature_files.read_feature
   monkeypatch.setattr(feature_files, "read_feature", lambda path: read.append(path.stem) or real(path))
   store, _ = fill()
-  assert read == ["v2"] and len(store) == 5
+  assert read == ["v2"] and len(store) == NUM_CLIPS
   np.testing.assert_array_equal(store[2].feature, feature(2))
 
 
@@ -162,7 +164,7 @@ def test_stopped_run_goes_on_where_it_was(collection, fill, monkeypatch):
   read = []
   monkeypatch.setattr(feature_files, "read_feature", lambda path: read.append(path.stem) or real(path))
   store, skipped = fill()
-  assert read == ["v3", "v5"] and len(store) == 5 and skipped == {4: "no entry in preds.json"}
+  assert read == ["v3", "v4", "v5"] and len(store) == NUM_CLIPS and skipped == {}
 
 
 def test_fingerprint_changes_with_the_file_of_concepts_alone(collection, tmp_path):

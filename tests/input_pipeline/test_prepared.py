@@ -139,13 +139,10 @@ def test_pieces_that_are_not_there_are_none(copied):
   assert (dataset.class_vectors, dataset.word_list, dataset.word_table, dataset.classifier_rows) == (None,) * 4
 
 
-def test_classifier_rows_must_be_as_long_as_features(copied):
+def test_classifier_rows_are_read(copied):
   np.save(copied.folder / "classifier_rows.npy", np.arange(18.0).reshape(3, 6))
   rows = copied().classifier_rows
   assert rows.dtype == np.float32 and np.array_equal(rows, np.arange(18).reshape(3, 6))
-  np.save(copied.folder / "classifier_rows.npy", np.zeros((3, 7)))
-  with pytest.raises(UserError, match="classifier_rows.npy has rows of 7 numbers, but the features .* have 6"):
-    copied()
 
 
 def test_word_table_is_read_when_it_is_asked_for_and_fits_the_word_list(copied):

@@ -68,7 +68,9 @@ def test_bad_vocabularies_are_refused(folder):
 
 def test_too_few_tokens_are_refused(folder):
   with pytest.raises(UserError, match="max_tokens"):
-    WordPiece(folder).encode(["a"], 3)
+    WordPiece(folder).encode(["a"], 2)
+  with pytest.raises(UserError, match="needs 4"):
+    WordPiece(folder).encode([("a", "b")], 3)
 
 
 @pytest.mark.parametrize("lower_case", [True, False])

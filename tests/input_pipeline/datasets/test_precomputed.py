@@ -98,19 +98,22 @@ def test_without_a_vocabulary_concepts_are_kept_as_ids(layout, tmp_path):
   assert dataset.table("train").concept_ids[0].tolist() == layout.predictions[first][0]
 
 
-def test_videos_without_a_file_or_without_concepts_are_skipped_and_listed(layout, tmp_path, capsys):
+def test_videos_without_a_file_are_skipped_and_listed_and_those_without_concepts_counted(layout, tmp_path, capsys):
   without_file, without_concepts = layout.members("trn")[3], layout.members("val")[-1]
   layout.feature_path(without_file.name).unlink()
   del layout.predictions[without_concepts.name]
   write_json(layout.predictions_path, layout.predictions)
   path = prepare("precomputed", tmp_path / "data", layout.source)
   assert [json.loads(line) for line in (path / "skipped.jsonl").read_text().splitlines()] == [
-      {"name": without_file.name, "reason": "no such file"},
-      {"name": without_concepts.name, "reason": "no entry in bit-m-r50x1_top20_preds.json"}]
-  splits = open_dataset(tmp_path / "data", "precomputed").source["splits"]
-  assert splits["train"] == {"expected": 30, "found": 29, "written": 29}
-  assert splits["val"] == {"expected": 24, "found": 24, "written": 23}
-  assert "2 videos were skipped" in capsys.readouterr().out
+      {"name": without_file.name, "reason": "no such file"}]
+  dataset = open_dataset(tmp_path / "data", "precomputed")
+  assert dataset.source["splits"]["train"] == {"expected": 30, "found": 29, "written": 29}
+  assert dataset.source["splits"]["val"] == {"expected": 24, "found": 24, "written": 24}
+  val = dataset.table("val")
+  assert (val.concept_ids[val.names == without_concepts.name] == -1).all()
+  printed = capsys.readouterr()
+  assert "1 videos were skipped" in printed.out
+  assert "1 videos have no entry in" in printed.err
 
 
 def test_bad_feature_file_leaves_no_dataset_and_once_mended_the_run_goes_on(layout, tmp_path):
