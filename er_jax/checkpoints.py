@@ -11,6 +11,7 @@ iterator. Orbax writes to a temporary folder and renames it: a checkpoint is the
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from er_jax.records import Record
 from input_pipeline.errors import Failure, UserError
 
 STATE, RECORD = "state", "record"
+UNFINISHED = ".orbax-checkpoint-tmp"     # in the name of a folder that a killed run was writing
 
 
 class LatestAndBest(PreservationPolicy):
@@ -45,11 +47,13 @@ class Checkpoints:
 
   def __init__(self, folder: str | os.PathLike):
     self._folder = Path(folder).absolute()
+    if jax.process_index() == 0:      # Orbax would do it in a thread, which a program that ends at once trips over
+      for unfinished in self._folder.glob(f"*{UNFINISHED}*"):
+        shutil.rmtree(unfinished)
     self._policy = LatestAndBest()
     self._manager = ocp.CheckpointManager(
         self._folder, item_handlers={STATE: ocp.StandardCheckpointHandler(), RECORD: ocp.JsonCheckpointHandler()},
-        options=ocp.CheckpointManagerOptions(preservation_policy=self._policy, enable_async_checkpointing=False,
-                                             cleanup_tmp_directories=True))
+        options=ocp.CheckpointManagerOptions(preservation_policy=self._policy, enable_async_checkpointing=False))
 
   @property
   def latest_step(self) -> int | None:
