@@ -132,6 +132,12 @@ def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, fi
     main.run(config, str(tmp_path / "run"))
 
 
+def test_a_split_that_is_not_there_is_told(tmp_path, bert_folder, monkeypatch):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  with pytest.raises(UserError, match=r"config.data.split_index is 3, but small has 3 splits \(0 to 2\)"):
+    main.run(small_config("devise", bert_folder, data__split_index=3), str(tmp_path / "run"))
+
+
 def test_a_run_is_evaluated_as_it_was_trained(tmp_path, bert_folder, monkeypatch):
   monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
   workdir = str(tmp_path / "run")

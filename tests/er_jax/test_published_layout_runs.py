@@ -266,12 +266,15 @@ def test_a_converted_checkpoint_scores_as_the_published_model_does(tmp_path, pre
     np.save(tmp_path / "W.npy", matrix)
     unit = layout.class_vectors / np.linalg.norm(layout.class_vectors, axis=1, keepdims=True)
     converted = convert_checkpoint.KINDS["eszsl"](str(tmp_path / "W.npy"), config)
-    score = lambda features, concept_ids, class_ids: features @ matrix @ unit[list(class_ids)].T
+
+    def score(features, concept_ids, class_ids):
+      return features @ matrix @ unit[list(class_ids)].T
+
   else:
     peer = peers.make_peer(config, dataset, methods.build(config, dataset).tokenizer)
     torch.save(peer.state_dict(), tmp_path / "published.th")
     converted = convert_checkpoint.KINDS[method](str(tmp_path / "published.th"), config)
-    score = lambda *inputs: peer.logits(*inputs).numpy()
+    score = peer.logits
   weight_files.write_orbax(tmp_path / "converted", converted.tree)
   run_of(config, tmp_path / "run", "eval", tmp_path / "converted")
   for k, class_ids in enumerate(TEST):
@@ -281,4 +284,4 @@ def test_a_converted_checkpoint_scores_as_the_published_model_does(tmp_path, pre
                      np.array([layout.predictions[name][0] for name in names]), class_ids)
     predictions = predictions_of(tmp_path / "run", k)
     assert predictions["names"].tolist() == names and predictions["targets"].tolist() == targets
-    np.testing.assert_allclose(predictions["logits"], logits, atol=1e-4)
+    np.testing.assert_allclose(predictions["logits"], np.asarray(logits), atol=1e-4)

@@ -1,4 +1,7 @@
-"""scripts/convert_checkpoint.py as a user runs it; what it makes of each method's files is in er_jax/test_published.py."""
+"""scripts/convert_checkpoint.py as a user runs it.
+
+What it makes of each method's files is tested in tests/er_jax/test_published.py.
+"""
 
 import importlib
 import pickle
