@@ -10,8 +10,10 @@ iterator. Orbax writes to a temporary folder and renames it: a checkpoint is the
 """
 
 import contextlib
+import io
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from er_jax.records import Record
 from input_pipeline.errors import Failure, UserError
 
 STATE, RECORD = "state", "record"
+OTHERS_FAIL = 1.0     # seconds, after one of Orbax's threads has failed to write
 UNFINISHED = ".orbax-checkpoint-tmp"     # in the name of a folder that a killed run was writing
 
 
@@ -109,15 +112,6 @@ class Checkpoints:
     self._manager.close()
 
 
-def save_params(path: str | os.PathLike, params: dict) -> None:
-  """Writes parameters alone, as converted ones are kept. Raises: UserError if `path` is taken."""
-  path = Path(path).absolute()
-  if path.exists():
-    raise UserError(f"{path} is there already; remove it or choose another --output.")
-  with ocp.StandardCheckpointer() as checkpointer:
-    checkpointer.save(path, params)
-
-
 def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> dict:
   """Parameters from a converted checkpoint, or from one step's folder under a run's checkpoints/.
 
@@ -156,11 +150,16 @@ def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Keeps Orbax's threads from printing the traceback of what they raise: it reaches us as an exception anyway."""
+  """Keeps Orbax's threads from printing the tracebacks of what they raise: it reaches us as an exception anyway."""
   before = logging.get_verbosity()
   logging.set_verbosity(logging.FATAL)
   try:
-    yield
+    with contextlib.redirect_stderr(io.StringIO()):
+      try:
+        yield
+      except Exception:
+        time.sleep(OTHERS_FAIL)
+        raise
   finally:
     logging.set_verbosity(before)
 

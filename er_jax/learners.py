@@ -24,6 +24,7 @@ from er_jax.inputs import ClassSet, StepBatch
 from er_jax.methods import Method
 from er_jax.sharding import Parallel
 from er_jax.steps import Banks, Capacities, Params, TrainState, class_inputs_of, take_concepts, video_inputs
+from input_pipeline.errors import UserError
 from input_pipeline.loaders import Dataset
 
 
@@ -52,12 +53,14 @@ class Learner(Protocol):
 
 
 def build(config: ConfigDict, dataset: Dataset, method: Method, params: Params) -> Learner:
-  """The learner of a method whose first parameters these are."""
+  """The learner of a method whose first parameters these are. Raises: UserError if nothing is left to learn."""
   if method.name == "eszsl":
     vectors = dataset.class_vectors[list(dataset.splits.seen)]
     return ClosedForm(vectors, config.model.feature_regularizer, config.model.class_regularizer)
   names = flatten_dict(params, sep="/")
   trainable = names.keys() - method.frozen - optimizer.frozen_submodules(config.optimizer, names)
+  if not trainable:
+    raise UserError("config.optimizer.freeze and the frozen text backbone leave no parameter to train.")
   return ByGradients(method, config, frozenset(trainable))
 
 

@@ -27,6 +27,7 @@ from er_jax.models.encoders import POOLINGS
 from er_jax.models.ervse import ERVSE, FUSIONS
 from er_jax.models.gcn import GCN
 from er_jax.models.vse import VSE
+from input_pipeline import descriptions
 from input_pipeline.errors import UserError, unknown
 from input_pipeline.prepared import Dataset, need
 from input_pipeline.tokenizers import Tokenizer
@@ -117,7 +118,11 @@ def check_values(config: ConfigDict) -> None:
   """Raises: UserError naming the field, for a value that is unknown or cannot be."""
   check("config.method", config.method, METHODS)
   check("config.dtype", config.dtype, DTYPES)
-  check("config.loss.kind", config.loss.kind, LOSSES[config.method])
+  check("config.loss.kind", config.loss.kind, {kind for kinds in LOSSES.values() for kind in kinds})
+  if config.loss.kind not in LOSSES[config.method]:
+    raise UserError(f"config.loss.kind is {config.loss.kind!r}, but method {config.method} trains with "
+                    f"{' or '.join(LOSSES[config.method])}.")
+  check("config.data.class_text", config.data.class_text, descriptions.MODES)
   if config.loss.kind == "rank":
     check("config.loss.reduction", config.loss.reduction, REDUCTIONS)
   for field, known in (("pooling", POOLINGS), ("fusion", FUSIONS)):
@@ -127,7 +132,9 @@ def check_values(config: ConfigDict) -> None:
   least = {"batch_size": 1, "eval_batch_size": 1, "log_every_steps": 1, "num_epochs": 0, "eval_every_steps": 0, "seed": 0,
            "data.max_tokens": 1, "loss.topk": 1, "loss.rehearsal_topk": 1, "loss.num_negative_concepts": 0,
            "model.topk_concepts": 1, "model.embed_dim": 1, "model.hidden_dim": 1, "model.num_neighbors": 1,
-           "model.text_backbone.hidden_dim": 1, "model.text_backbone.word_dim": 1}
+           "model.text_backbone.hidden_dim": 1, "model.text_backbone.word_dim": 1,
+           "optimizer.learning_rate": 0, "optimizer.clip_norm": 0, "optimizer.warmup_steps": 0, "loss.margin": 0,
+           "loss.rehearsal_weight": 0}
   for field, value in flat.items():
     if field in least and value < least[field]:
       raise UserError(f"config.{field} is {value}; expected {least[field]} or more.")

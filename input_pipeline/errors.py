@@ -7,6 +7,7 @@
 """
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -60,7 +61,20 @@ def run(main: Callable[[list[str]], None]) -> None:
       lines = message.strip().splitlines()
       if any(line.startswith("Traceback") for line in lines):     # where a config file failed; the last line says why
         message = f"{lines[0]} {lines[-1]}"
-      print(f"error: {message}", file=sys.stderr)
+      print(f"error: {_unknown_field(argv, error) or message}", file=sys.stderr)
       sys.exit(2)
 
   app.run(guarded, flags_parser=parse)
+
+
+def _unknown_field(argv: list[str], error: Exception) -> str | None:
+  """What to say of a --config.a.b=value whose field is not there; None if that is not what went wrong."""
+  if not isinstance(error, (AttributeError, KeyError, flags.UnrecognizedFlagError)):
+    return None
+  given = [argument[2:].split("=")[0] for argument in argv if argument.startswith("--config.")]
+  if given and not any(argument.startswith("--config=") for argument in argv):
+    return f"--{given[0]} changes a field of an experiment; give its file too, with --config=configs/METHOD.py."
+  words = re.findall(r"\w+", str(error).replace("\\n", "\n"))
+  field = next((name for name in given if any(part in words for part in name.split(".")[1:])), None)
+  near = re.search(r'Did you mean "(\w+)"', str(error))
+  return field and f"The experiment has no field {field}." + (f" Did you mean {near[1]}?" if near else "")

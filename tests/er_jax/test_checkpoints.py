@@ -13,6 +13,7 @@ from er_jax import checkpoints as checkpoints_lib
 from er_jax.checkpoints import Checkpoints
 from er_jax.records import Record
 from er_jax.steps import TrainState
+from input_pipeline.backbones import weight_files
 from input_pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -37,13 +38,18 @@ def test_the_latest_and_the_best_are_kept_and_come_back(tmp_path):
   np.testing.assert_array_equal(params["devise"]["kernel"], 5.0)
 
 
+def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
+  (tmp_path / "12.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+  assert Checkpoints(tmp_path).latest_step is None and not list(tmp_path.iterdir())
+
+
 def test_converted_parameters_come_back(tmp_path):
   params = state_at(3).params
-  checkpoints_lib.save_params(tmp_path / "converted", params)
+  weight_files.write_orbax(tmp_path / "converted", params)
   loaded = checkpoints_lib.load_params(tmp_path / "converted", params)
   np.testing.assert_array_equal(loaded["devise"]["kernel"], 3.0)
   with pytest.raises(UserError, match="there already"):
-    checkpoints_lib.save_params(tmp_path / "converted", params)
+    weight_files.write_orbax(tmp_path / "converted", params)
   (tmp_path / "empty").mkdir()
   with pytest.raises(UserError, match="not a checkpoint"):
     checkpoints_lib.load_params(tmp_path / "empty", params)

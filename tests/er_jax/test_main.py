@@ -28,6 +28,8 @@ def command(*flags) -> subprocess.CompletedProcess:
     (["--config=configs/vse.py:toy_actions", "--config.method=vsee", "--config.data.data_dir=/nowhere"], "vse"),
     (["--config=configs/nothing.py"], "configs/nothing.py"),
     (["--config=configs/common.py"], "get_config"),
+    (["--config=configs/vse.py", "--config.modl.pooling=max"], "no field config.modl.pooling. Did you mean model?"),
+    (["--config.batch_size=3"], "--config=configs/METHOD.py"),
     (["--config=configs/ervse.py", "--mode=evl"], "evl"),
     (["--config=configs/ervse.py", "--config.optimizer.freeze.fusion=True", "--num_processes=2"], "--process_id"),
     ([], "--config"),
@@ -122,7 +124,7 @@ def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folde
 
 
 @pytest.mark.parametrize("field, value", [
-    ("batch_size", 0), ("log_every_steps", 0), ("seed", -1), ("loss.temperature", 0.0),
+    ("batch_size", 0), ("optimizer.learning_rate", -1.0), ("optimizer.clip_norm", -1.0), ("log_every_steps", 0), ("seed", -1), ("loss.temperature", 0.0),
     ("model.text_encoder.dropout_rate", -0.1), ("model.separate_concepts", True)])
 def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, field, value):
   monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
@@ -152,6 +154,18 @@ def test_the_same_command_again_goes_on_with_a_config_of_tuples(tmp_path, bert_f
   config = small_config("gcn", bert_folder, model__hidden_dims=(4, 5))
   first = main.run(config, str(tmp_path / "run"))
   assert main.run(config, str(tmp_path / "run")) == first
+
+
+def test_a_loss_of_other_methods_is_told(tmp_path, bert_folder, monkeypatch):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  with pytest.raises(UserError, match="loss.kind is 'l2', but method ervse trains with ce or rank"):
+    main.run(small_config("ervse", bert_folder, loss__kind="l2"), str(tmp_path / "run"))
+
+
+def test_training_nothing_is_refused(tmp_path, bert_folder, monkeypatch):
+  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  with pytest.raises(UserError, match="no parameter to train"):
+    main.run(small_config("devise", bert_folder, optimizer__freeze__devise=True), str(tmp_path / "run"))
 
 
 def test_evaluating_without_training_says_what_to_do(tmp_path, bert_folder, monkeypatch):
