@@ -1,4 +1,4 @@
-"""What the experiments share: every field, with the published value and what it means.
+"""What the experiments share: the common fields, with the published values and what they mean.
 
     config = common.get_config("vse", "precomputed", ("video_encoder", "text_backbone", "text_encoder"))
 """
@@ -31,10 +31,11 @@ def get_config(method: str, dataset: str, submodules: Sequence[str]) -> ConfigDi
   config.data = ConfigDict()
   config.data.dataset = dataset
   config.data.data_dir = "data"
-  config.data.split_index = 0            # the class split whose checkpoint the seen classes and pictures show; each
-                                         # split is validated and tested by its own best checkpoint
+  config.data.split_index = 0            # the class split whose best checkpoint the seen classes and the pictures
+                                         # are of; every split is tested by its own best checkpoint
   config.data.shuffle = True             # False: the stored order, every epoch
-  config.data.class_text = "name_description"     # name, description, name_description or pair
+  config.data.class_text = "name_description"     # name, description, name_description ("name: description")
+                                                  # or pair, BERT's sentence pair
   config.data.max_tokens = 100           # longer texts are cut
   config.data.concept_definitions = ConfigDict({"input": True, "rehearsal": True})
 

@@ -11,6 +11,7 @@ iterator. Orbax writes to a temporary folder and renames it: a checkpoint is the
 
 import contextlib
 import io
+import logging as standard_logging
 import os
 import shutil
 import time
@@ -158,6 +159,7 @@ def _quiet() -> Iterator[None]:
       try:
         yield
       except Exception:
+        standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)     # tells of abandoned tasks, up to the very end
         time.sleep(OTHERS_FAIL)
         raise
   finally:

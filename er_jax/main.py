@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
   try:
     values.config.method
   except (OSError, AttributeError) as error:   # ml_collections tells of a missing file when a field is asked for
-    raise UserError(f"--config is not an experiment of this project. {error}") from error
+    raise UserError(f"--config names no experiment of this project; it has no method. {error}") from error
   if values.checkpoint and values.mode != "eval":
     raise UserError("--checkpoint goes with --mode=eval; to start training from it, use --config.init_from.")
   together = values.coordinator_address, values.num_processes, values.process_id

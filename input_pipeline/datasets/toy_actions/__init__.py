@@ -2,7 +2,7 @@
 
     toy_actions.collection(Path("data/sources/toy_actions"))     # renders the videos that are not there yet
 
-An action is a motion performed by an object among others, "fish growing larger". The unseen classes are new pairs;
+An action is a motion performed by an object among others, "fish growing". The unseen classes are new pairs;
 nearly half of them name an object that no seen class names.
 """
 
