@@ -25,6 +25,9 @@ from er_jax.text_bank import Texts, merge
 class TextModel(nn.Module):
   """The base of VSE, CPT and ER-ZSAR.
 
+  Each of them has `embed(videos, objects, deterministic)`: embeddings of the videos, leading axis b; `objects` are the
+  embeddings (b * S, D) of their object texts, or None.
+
   Attributes:
     backbone: a text backbone, Texts -> (N, H).
     config: `config.model`.
@@ -41,10 +44,6 @@ class TextModel(nn.Module):
     self.text_backbone = self.backbone.copy(name="text_backbone", parent=self)
     self.text_encoder = TextEncoder(config.embed_dim, config.pooling, config.text_encoder.dropout_rate,
                                     config.l2_normalize, self.dtype)
-
-  def embed(self, videos: VideoInputs, objects: Array | None, deterministic: bool) -> Any:
-    """Embeddings of the videos, leading axis b; `objects` (b * S, D) are those of their object texts."""
-    raise NotImplementedError(f"{type(self).__name__} does not say how it embeds videos")
 
   def scores(self, videos: Any, texts: Array, rehearsing: bool = False) -> tuple[Array, ...]:
     """(b, C) scores of the videos against text embeddings (C, D): every one that is trained, the final one last."""
