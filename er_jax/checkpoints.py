@@ -159,7 +159,8 @@ def _quiet() -> Iterator[None]:
       try:
         yield
       except Exception:
-        standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)     # tells of abandoned tasks, up to the very end
+        # It would tell of the tasks that are abandoned, whenever they are cleared away, up to the program's end.
+        standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
         time.sleep(OTHERS_FAIL)
         raise
   finally:

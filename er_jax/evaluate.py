@@ -6,7 +6,7 @@
     predictions.metrics()                             # {"precision@1": 42.1, "precision@5": 73.1, ...}
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -160,14 +160,8 @@ def _entry(checkpoint: Path, predictions: Predictions) -> dict:
 def _results(experiment: Experiment, splits: list[dict], seen: dict | None) -> dict:
   results = {"method": experiment.config.method, "dataset": experiment.dataset.name,
              "splits": {str(k): split for k, split in enumerate(splits)},
-             **_mean_and_std(splits, (*METRICS, CLASS_MEAN))}
+             **metrics.means_and_stds({name: [split[name] for split in splits] for name in (*METRICS, CLASS_MEAN)})}
   if GENERALIZED in splits[0]:
     competing = [split[GENERALIZED] for split in splits]
-    results[GENERALIZED] = _mean_and_std(competing, competing[0])
+    results[GENERALIZED] = metrics.means_and_stds({name: [split[name] for split in competing] for name in competing[0]})
   return results if seen is None else {**results, SEEN: seen}
-
-
-def _mean_and_std(entries: Sequence[dict], names: Iterable[str]) -> dict[str, dict[str, float]]:
-  summary = {name: metrics.mean_and_std([entry[name] for entry in entries]) for name in names}
-  return {"mean": {name: mean for name, (mean, _) in summary.items()},
-          "std": {name: std for name, (_, std) in summary.items()}}

@@ -57,3 +57,10 @@ def confusion_matrix(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def mean_and_std(values: list[float]) -> tuple[float, float]:
   """Mean and population standard deviation over the splits."""
   return float(np.mean(values)), float(np.std(values))
+
+
+def means_and_stds(values: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+  """{"mean": {name: mean}, "std": {name: population standard deviation}} of several values of each name."""
+  both = {name: mean_and_std(of_name) for name, of_name in values.items()}
+  return {"mean": {name: mean for name, (mean, _) in both.items()},
+          "std": {name: std for name, (_, std) in both.items()}}

@@ -21,9 +21,8 @@ from ml_collections import ConfigDict
 from er_jax import methods, steps
 from er_jax.methods import DTYPES, TEXT_MODELS, Method
 from er_jax.models import bert_weights, text_backbone
+from input_pipeline.backbones.weight_files import Arrays, axis_length
 from input_pipeline.errors import UserError
-
-Arrays = Mapping[str, np.ndarray]
 
 BERT_BASE = bert_weights.BertConfig(vocab_size=30522, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
                                     intermediate_size=3072)      # bert-base-uncased
@@ -95,8 +94,8 @@ def method_of(config: ConfigDict, arrays: Arrays) -> Method:
   methods.check("config.model.text_backbone.kind", backbone.kind, text_backbone.KINDS)
   if backbone.kind == "bert":
     return methods.text_method(config, text_backbone.bert_module(backbone, _bert_sizes(backbone), dtype)[0])
-  num_words = _length(arrays, "txt_backbone.embedding.weight", 0, NUM_WORDS)
-  word_dim = _length(arrays, "txt_backbone.embedding.weight", 1, backbone.word_dim)
+  num_words = axis_length(arrays, "txt_backbone.embedding.weight", 0, NUM_WORDS)
+  word_dim = axis_length(arrays, "txt_backbone.embedding.weight", 1, backbone.word_dim)
   return methods.text_method(config, text_backbone.word_module(backbone, num_words, word_dim, dtype))
 
 
@@ -160,13 +159,9 @@ def _feature_dim(arrays: Arrays) -> int:
   last = max((int(name.split(".")[1]) for name in arrays if re.match(r"gcn\.\d+\.fc\.weight", name)), default=0)
   places = (("vis_encoder.ft_embed.weight", 1), ("bilinear.weight", 1), ("t2vfc.2.weight", 0), ("W", 0),
             (f"gcn.{last}.fc.weight", 0))
-  return next((_length(arrays, name, axis, 0) for name, axis in places if name in arrays), FEATURE_DIM)
+  return next((axis_length(arrays, name, axis, 0) for name, axis in places if name in arrays), FEATURE_DIM)
 
 
 def _vector_dim(arrays: Arrays) -> int:
   places = (("bilinear.weight", 0), ("t2vfc.0.weight", 1), ("W", 1), ("gcn.0.fc.weight", 1))
-  return next((_length(arrays, name, axis, 0) for name, axis in places if name in arrays), VECTOR_DIM)
-
-
-def _length(arrays: Arrays, name: str, axis: int, otherwise: int) -> int:
-  return arrays[name].shape[axis] if name in arrays and arrays[name].ndim > axis else otherwise
+  return next((axis_length(arrays, name, axis, 0) for name, axis in places if name in arrays), VECTOR_DIM)

@@ -33,7 +33,7 @@ def chance(num_classes: Sequence[int], num_seen: int | None = None) -> dict[str,
     population); with `num_seen` also "seen", top-1 among the seen classes.
   """
   values = {name: [100.0 * min(k, classes) / classes for classes in num_classes] for name, k in METRICS.items()}
-  return _means_and_stds(values | ({SEEN: [100.0 / num_seen]} if num_seen else {}))
+  return metrics.means_and_stds(values | ({SEEN: [100.0 / num_seen]} if num_seen else {}))
 
 
 def summary(runs: Sequence[dict]) -> dict[str, dict[str, float]]:
@@ -49,13 +49,7 @@ def summary(runs: Sequence[dict]) -> dict[str, dict[str, float]]:
   values = {name: [split[name] for run in runs for split in run["splits"].values()] for name in METRICS}
   if all(SEEN in run for run in runs):
     values[SEEN] = [run[SEEN]["precision@1"] for run in runs]
-  return _means_and_stds(values)
-
-
-def _means_and_stds(values: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-  both = {name: metrics.mean_and_std(of_name) for name, of_name in values.items()}
-  return {"mean": {name: mean for name, (mean, _) in both.items()},
-          "std": {name: std for name, (_, std) in both.items()}}
+  return metrics.means_and_stds(values)
 
 
 def results_table(results: dict, chance: dict | None = None) -> Table:

@@ -27,7 +27,7 @@ from input_pipeline import files
 from input_pipeline.backbones import bit, tsm
 from input_pipeline.backbones.bit import BiTConfig
 from input_pipeline.backbones.tsm import TSMConfig
-from input_pipeline.backbones.weight_files import Arrays, read_npz, read_orbax, read_pth
+from input_pipeline.backbones.weight_files import Arrays, axis_length, read_npz, read_orbax, read_pth
 from input_pipeline.errors import UserError
 
 Key = tuple[str, ...]   # of a variable, e.g. ("params", "layer1_0", "conv1", "kernel")
@@ -161,10 +161,10 @@ def _tsm_config(arrays: Arrays) -> TSMConfig | None:
   stages = _counts(arrays, r"module\.base_model\.layer(\d+)\.(\d+)\.", first=0)
   if not stages:
     return None
-  width = _length(arrays, "module.base_model.conv1.weight", axis=0, otherwise=64)
+  width = axis_length(arrays, "module.base_model.conv1.weight", axis=0, otherwise=64)
   same = [known for known in tsm.VARIANTS.values() if (known.stage_sizes, known.width) == (stages, width)]
   like = same[0] if same else TSMConfig()
-  num_classes = _length(arrays, "module.new_fc.bias", axis=0, otherwise=like.num_classes)
+  num_classes = axis_length(arrays, "module.new_fc.bias", axis=0, otherwise=like.num_classes)
   return dataclasses.replace(like, stage_sizes=stages, width=width, num_classes=num_classes)
 
 
@@ -172,10 +172,10 @@ def _bit_config(arrays: Arrays) -> BiTConfig | None:
   depths = _counts(arrays, r"resnet/block(\d+)/unit(\d+)/", first=1)
   if not depths:
     return None
-  width = _length(arrays, "resnet/root_block/standardized_conv2d/kernel", axis=3, otherwise=64)
+  width = axis_length(arrays, "resnet/root_block/standardized_conv2d/kernel", axis=3, otherwise=64)
   same = [known for known in bit.VARIANTS.values() if (known.depths, known.width) == (depths, width)]
   like = same[0] if same else BiTConfig(depths, base_width=width)
-  num_concepts = _length(arrays, "resnet/head/conv2d/bias", axis=0, otherwise=like.num_concepts)
+  num_concepts = axis_length(arrays, "resnet/head/conv2d/bias", axis=0, otherwise=like.num_concepts)
   if width % like.num_groups:
     raise UserError(
         f"A BiT of depths {depths} and root width {width} is not one of {', '.join(bit.VARIANTS)}, and its "
@@ -188,11 +188,6 @@ def _counts(arrays: Arrays, pattern: str, first: int) -> tuple[int, ...]:
   found = [tuple(map(int, match.groups())) for match in map(re.compile(pattern).match, arrays) if match]
   stages = range(1, max((stage for stage, _ in found), default=0) + 1)
   return tuple(max((block + 1 - first for stage, block in found if stage == k), default=1) for k in stages)
-
-
-def _length(arrays: Arrays, name: str, axis: int, otherwise: int) -> int:
-  """Length of an axis of an array, if it is there to tell."""
-  return arrays[name].shape[axis] if name in arrays and arrays[name].ndim > axis else otherwise
 
 
 def _read_tsm_file(path: Path) -> Arrays:

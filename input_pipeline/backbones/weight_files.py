@@ -98,6 +98,11 @@ def write_orbax(path: str | os.PathLike, tree: dict) -> None:
     raise UserError(f"Cannot write {path}: {error}.") from error
 
 
+def axis_length(arrays: Arrays, name: str, axis: int, otherwise: int) -> int:
+  """Length of an axis of an array, if it is there to tell."""
+  return arrays[name].shape[axis] if name in arrays and arrays[name].ndim > axis else otherwise
+
+
 def _load_torch(path: str | os.PathLike) -> Any:
   """What a PyTorch file of tensors holds, on the CPU. Raises: UserError if it cannot be read, or without PyTorch."""
   try:
