@@ -33,6 +33,10 @@ def get_config(method: str, dataset: str, submodules: Sequence[str]) -> ConfigDi
   config.data.data_dir = "data"
   config.data.split_index = 0            # the class split whose best checkpoint the seen classes and the pictures
                                          # are of; every split is tested by its own best checkpoint
+  config.data.max_splits = 0             # of random class splits, each with a model of its own, only so many; 0: all
+  config.data.average_views = "features" # of several views of a video: one score of their mean feature; or the mean of
+                                         # their "scores". Training sees the mean feature
+  config.data.corrections = ""           # a corrections.jsonl with other descriptions of some classes
   config.data.shuffle = True             # False: the stored order, every epoch
   config.data.class_text = "name_description"     # name, description, name_description ("name: description")
                                                   # or pair, BERT's sentence pair
@@ -57,7 +61,7 @@ def get_config(method: str, dataset: str, submodules: Sequence[str]) -> ConfigDi
   config.optimizer.schedule = "cosine"   # cosine, constant or step
   config.optimizer.warmup = "exp"        # exp or linear
   config.optimizer.warmup_steps = 1700
-  config.optimizer.decay_steps = 17000
+  config.optimizer.decay_steps = 17000   # 0: those of the whole training
   config.optimizer.decay_rate = 0.1      # schedule "step": the factor after each decay_steps
   config.optimizer.clip_norm = 10.0      # of all gradients together; 0: no clipping
   config.optimizer.momentum = 0.0        # sgd

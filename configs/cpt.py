@@ -3,7 +3,7 @@
     python -m er_jax.main --config=configs/cpt.py
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
@@ -13,4 +13,4 @@ def get_config(dataset: str = "toy_actions") -> ConfigDict:
   common.objects(config.model)
   config.loss.rehearsal_weight = 1.0
   config.optimizer.weight_decay.update({"text_encoder": 1e-4, "text_backbone": 1e-4})
-  return toy.adapt(config)
+  return sizes.adapt(config)

@@ -4,7 +4,7 @@
     python -m er_jax.main --config=configs/dem.py:precomputed     # published on Kinetics: 23.6 top-1
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
@@ -15,4 +15,4 @@ def get_config(dataset: str = "toy_actions") -> ConfigDict:
   config.loss.kind = "mse"
   config.optimizer.update({"warmup_steps": 2000, "decay_steps": 50000})
   config.optimizer.weight_decay.dem = 1e-5
-  return toy.adapt(config)
+  return sizes.adapt(config)

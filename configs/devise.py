@@ -4,9 +4,9 @@
     python -m er_jax.main --config=configs/devise.py:precomputed     # published on Kinetics: 23.8 top-1
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
 def get_config(dataset: str = "toy_actions") -> ConfigDict:
-  return toy.adapt(common.bilinear("devise", dataset))
+  return sizes.adapt(common.bilinear("devise", dataset))

@@ -4,7 +4,7 @@
     python -m er_jax.main --config=configs/ervse.py:precomputed    # published on Kinetics: 42.1 +- 1.4, 73.1 +- 0.3
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
@@ -18,4 +18,4 @@ def get_config(dataset: str = "toy_actions") -> ConfigDict:
   config.model.clamp_obj_logits = True         # objects may only add to a class's score (fusion late and gate)
   config.loss.rehearsal_weight = 1.0
   config.optimizer.weight_decay.update({"video_encoder": 1e-4, "text_encoder": 1e-4, "fusion": 1e-4})
-  return toy.adapt(config)
+  return sizes.adapt(config)

@@ -4,7 +4,7 @@
     python -m er_jax.main --config=configs/eszsl.py:precomputed     # published on Kinetics: 22.9 top-1
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
@@ -16,4 +16,4 @@ def get_config(dataset: str = "toy_actions") -> ConfigDict:
       "class_regularizer": 1.0,        # added to the diagonal of S St
   })
   config.loss.kind = "mse"
-  return toy.adapt(config)
+  return sizes.adapt(config)

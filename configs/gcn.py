@@ -4,7 +4,7 @@
     python -m er_jax.main --config=configs/gcn.py:precomputed     # published on Kinetics: 22.3 top-1
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
@@ -18,8 +18,10 @@ def get_config(dataset: str = "toy_actions") -> ConfigDict:
       "hidden_dims": (512, 1024, 1024, 1024, 1024),
       "num_neighbors": 5,              # classes that each class is linked to, itself included
       "dropout_rate": 0.5,             # before the last layer
+      "targets": "classifier",         # what the outputs of seen classes should be: the dataset's classifier_rows.npy;
+                                       # or "class_means" of the training features, for networks without a classifier
   })
   config.loss.kind = "mse"
   config.optimizer.update({"learning_rate": 1e-3, "warmup_steps": 20, "decay_steps": 200})
   config.optimizer.weight_decay.gcn = 1e-6
-  return toy.adapt(config)
+  return sizes.adapt(config)

@@ -4,11 +4,11 @@
     python -m er_jax.main --config=configs/sje.py:precomputed     # published on Kinetics: 22.3 top-1
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
 def get_config(dataset: str = "toy_actions") -> ConfigDict:
   config = common.bilinear("sje", dataset)
   config.loss.max_violation = True
-  return toy.adapt(config)
+  return sizes.adapt(config)

@@ -3,7 +3,7 @@
     python -m er_jax.main --config=configs/vse.py
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
@@ -12,4 +12,4 @@ def get_config(dataset: str = "toy_actions") -> ConfigDict:
   config.model = common.text_model()
   config.model.video_encoder = ConfigDict({"dropout_rate": 0.5})
   config.optimizer.weight_decay.update({"video_encoder": 1e-4, "text_encoder": 1e-4, "text_backbone": 1e-4})
-  return toy.adapt(config)
+  return sizes.adapt(config)

@@ -3,7 +3,7 @@
     python -m er_jax.main --config=configs/vse_wordembed.py
 """
 
-from configs import common, toy
+from configs import common, sizes
 from ml_collections import ConfigDict
 
 
@@ -15,4 +15,4 @@ def get_config(dataset: str = "toy_actions") -> ConfigDict:
   config.model.text_backbone.kind = "embedding"
   config.optimizer.update({"warmup_steps": 2000, "decay_steps": 50000})
   config.optimizer.weight_decay.update({"video_encoder": 1e-4, "text_encoder": 1e-4})
-  return toy.adapt(config)
+  return sizes.adapt(config)

@@ -18,7 +18,7 @@ from er_jax.models.gcn import neighbour_graph
 from er_jax.text_bank import Capacity, TextBank
 from input_pipeline import concepts, descriptions
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import Batch, Dataset, ExampleSet
+from input_pipeline.loaders import Batch, Dataset, ExampleSet, class_means
 from input_pipeline.prepared import need
 
 
@@ -30,6 +30,7 @@ class BatchBuilder:
     sequences: bank of the videos' object texts; None if the method reads no objects.
     graph: of all the dataset's classes; None if the method reads none.
     concept_capacity: room for one device's share of a batch's rehearsal concepts; None where there are none.
+    num_views: of the dataset's videos.
   """
 
   def __init__(self, dataset: Dataset, config: ConfigDict, method: Method, videos: Sequence[ExampleSet],
@@ -48,6 +49,7 @@ class BatchBuilder:
       UserError: if the dataset lacks what the method reads, or a class's words are all unknown.
     """
     self._dataset, self._config, self._method, self._num_devices = dataset, config, method, num_devices
+    self.num_views = dataset.num_views
     self.texts = self.sequences = self.concept_capacity = self.graph = None
     self._rehearses = method.rehearses and rehearse
     if method.reads_objects or self._rehearses:
@@ -180,11 +182,17 @@ class BatchBuilder:
     self.sequences = TextBank.build(self._encode(texts))
 
   def _classifier(self, class_ids: np.ndarray) -> np.ndarray:
-    """(C, F) rows of the video classifier: row r is class r's, or, if there is one for each class, in their order."""
+    """(C, F) what the graph is to give for these classes: the rows of a video classifier, or the classes' mean features.
+
+    Of a classifier, row r is class r's, or, if there is one for each class, they are in their order.
+    """
+    if self._config.model.targets == "class_means":
+      return class_means(self._dataset, "train", class_ids)
     rows = need(self._dataset, "classifier_rows", f"method {self._method.name}")
     if rows.shape[1] != self._dataset.feature_dim:
       raise UserError(f"{self._dataset.path}: the video classifier (classifier_rows.npy) has rows of {rows.shape[1]} "
-                      f"numbers, but features have {self._dataset.feature_dim}. It belongs to another network.")
+                      f"numbers, but features have {self._dataset.feature_dim}. It belongs to another network; or train "
+                      "towards the mean features of the seen classes, with config.model.targets=class_means.")
     if class_ids.max() < len(rows):
       return rows[class_ids]
     if len(rows) == len(class_ids):

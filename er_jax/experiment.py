@@ -38,6 +38,9 @@ class Experiment:
     self.config, self.workdir, self.dataset = config, workdir, dataset
     if dataset.splits is None:
       raise UserError(f"{dataset.path} has no class_splits.json: it does not say which classes are seen.")
+    if dataset.split_seed is not None and config.data.split_index:
+      raise UserError(f"config.data.split_index is {config.data.split_index}, but {dataset.name} is split at random, with a "
+                      "model for each split; leave it at 0. All splits are trained, or the first config.data.max_splits.")
     if not 0 <= config.data.split_index < len(dataset.splits.test):
       raise UserError(f"config.data.split_index is {config.data.split_index}, but {dataset.name} has "
                       f"{len(dataset.splits.test)} splits (0 to {len(dataset.splits.test) - 1}).")

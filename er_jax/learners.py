@@ -52,8 +52,12 @@ class Learner(Protocol):
     """Of a step, 0-based; for the record."""
 
 
-def build(config: ConfigDict, dataset: Dataset, method: Method, params: Params) -> Learner:
-  """The learner of a method whose first parameters these are. Raises: UserError if nothing is left to learn."""
+def build(config: ConfigDict, dataset: Dataset, method: Method, params: Params, num_steps: int = 0) -> Learner:
+  """The learner of a method whose first parameters these are, for a training of `num_steps`.
+
+  Raises:
+    UserError: if nothing is left to learn.
+  """
   if method.name == "eszsl":
     vectors = dataset.class_vectors[list(dataset.splits.seen)]
     return ClosedForm(vectors, config.model.feature_regularizer, config.model.class_regularizer)
@@ -61,7 +65,7 @@ def build(config: ConfigDict, dataset: Dataset, method: Method, params: Params) 
   trainable = names.keys() - method.frozen - optimizer.frozen_submodules(config.optimizer, names)
   if not trainable:
     raise UserError("config.optimizer.freeze and the frozen text backbone leave no parameter to train.")
-  return ByGradients(method, config, frozenset(trainable))
+  return ByGradients(method, config, frozenset(trainable), num_steps)
 
 
 class ByGradients:
@@ -69,10 +73,10 @@ class ByGradients:
 
   starts_with_a_model, one_pass = True, False
 
-  def __init__(self, method: Method, config: ConfigDict, trainable: frozenset[str]):
+  def __init__(self, method: Method, config: ConfigDict, trainable: frozenset[str], num_steps: int):
     """Args: trainable: names ("video_encoder/dense/kernel") of the parameters that learn."""
     self._method, self._trainable, self._seed = method, trainable, config.seed
-    self._schedule = optimizer.schedule(config.optimizer, config.batch_size)
+    self._schedule = optimizer.schedule(config.optimizer, config.batch_size, num_steps)
     self._optimizer = optimizer.build(config.optimizer, self._schedule, trainable)
 
   def init(self, params: Params) -> optax.OptState:

@@ -3,6 +3,7 @@
     python -m er_jax.main --config=configs/ervse.py                       # on toy_actions, prepared on the way
     python -m er_jax.main --config=configs/ervse.py:precomputed --config.data.data_dir=/data --workdir=runs/a
     python -m er_jax.main --config=configs/ervse.py --workdir=runs/a --mode=eval
+    python -m er_jax.main --config=configs/ervse.py:kinetics_zsar --workdir=runs/k --mode=eval --test_dataset=ucf101_zsar
 
 The same command again goes on where it stopped. Several machines: start it on each with --coordinator_address,
 --num_processes and --process_id.
@@ -18,13 +19,14 @@ from absl import flags, logging
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, config_flags
 
-from er_jax import evaluate, methods, pictures, report, train
+from er_jax import evaluate, methods, pictures, report, train, transfer
 from er_jax.experiment import Experiment
-from input_pipeline import datasets, errors, files, loaders, prepared
+from input_pipeline import corrections, datasets, errors, files, loaders, prepared
 from input_pipeline.errors import UserError
 
 MODES = ("train_and_eval", "train", "eval")
-MAY_CHANGE = ("num_epochs", "eval_batch_size", "log_every_steps", "parallel", "data.data_dir", "data.split_index")
+MAY_CHANGE = ("num_epochs", "eval_batch_size", "log_every_steps", "parallel", "data.data_dir", "data.split_index",
+              "data.max_splits", "data.average_views")
 
 
 def define_flags() -> None:
@@ -33,6 +35,9 @@ def define_flags() -> None:
   flags.DEFINE_string("workdir", None, "Where the run is kept; runs/METHOD-DATASET if not given.")
   flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
   flags.DEFINE_string("checkpoint", None, "With --mode=eval: evaluate this checkpoint folder.")
+  flags.DEFINE_string("test_dataset", None, "With --mode=eval: test the trained model on another dataset, that lies in "
+                      "the same config.data.data_dir; results go to WORKDIR/on_NAME.")
+  flags.DEFINE_string("test_corrections", None, "With --test_dataset: a corrections.jsonl for the classes of that.")
   flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for several processes.")
   flags.DEFINE_integer("num_processes", None, "How many processes run together.")
   flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
@@ -51,17 +56,22 @@ def main(argv: list[str]) -> None:
     raise UserError(f"--config names no experiment of this project; it has no method. {error}") from error
   if values.checkpoint and values.mode != "eval":
     raise UserError("--checkpoint goes with --mode=eval; to start training from it, use --config.init_from.")
+  if values.test_dataset and values.mode != "eval":
+    raise UserError("--test_dataset goes with --mode=eval, of a model that is trained.")
+  if values.test_corrections and not values.test_dataset:
+    raise UserError("--test_corrections goes with --test_dataset; for the dataset that is trained on, give "
+                    "--config.data.corrections.")
   together = values.coordinator_address, values.num_processes, values.process_id
   if any(value is not None for value in together):
     if any(value is None for value in together) or not 0 <= values.process_id < values.num_processes:
       raise UserError("Several processes need all of --coordinator_address=HOST:PORT, --num_processes=N and "
                       "--process_id from 0 to N-1.")
     jax.distributed.initialize(*together)
-  run(values.config, values.workdir, values.mode, values.checkpoint)
+  run(values.config, values.workdir, values.mode, values.checkpoint, values.test_dataset, values.test_corrections)
 
 
-def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_eval",
-        checkpoint: str | None = None) -> dict | None:
+def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_eval", checkpoint: str | None = None,
+        test_dataset: str | None = None, test_corrections: str | None = None) -> dict | None:
   """Trains, evaluates, or both.
 
   Args:
@@ -69,6 +79,8 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
     workdir: the run's folder; runs/METHOD-DATASET if None.
     mode: one of MODES.
     checkpoint: with mode `eval`, evaluate these parameters instead of the workdir's best ones.
+    test_dataset: with mode `eval`, test on the dataset of this name instead of the one that was trained on.
+    test_corrections: a file of other descriptions for its classes.
 
   Returns:
     What results.json holds; None where nothing was evaluated.
@@ -79,32 +91,93 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
   methods.check("config.method", config.method, methods.METHODS)
   datasets.check_name(config.data.dataset)
   folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")
-  if mode == "eval" and not checkpoint and not (folder / "checkpoints").is_dir():
+  if mode == "eval" and not checkpoint and not any(folder.glob("**/checkpoints")):
     raise UserError(f"No run in {folder}: it has no checkpoints. Train first (--mode=train), or name a checkpoint with "
                     "--checkpoint.")
   dataset = _open_dataset(config)
+  if test_dataset:
+    tested = _open(config.data.data_dir, test_dataset, test_corrections)
+    return _transfer(config, folder, dataset, tested, checkpoint, test_corrections or "")
+  divisions = _divisions(config, folder, dataset)
   with _only_run(folder):
-    experiment = Experiment(config, folder, dataset)
-    _keep_config(config, folder, mode, checkpoint)
-    if mode == "train_and_eval":
-      evaluate.held_out_videos(dataset, "test")      # or it would end with an error after all the training
-    complete = mode == "eval" or train.train(experiment)
-    if not complete:
-      _say(f"Stopped, with everything saved in {folder}. The same command goes on from there.")
-      return None
+    results = []
+    for workdir, division in divisions:
+      experiment = Experiment(config, workdir, division)
+      for where in dict.fromkeys((folder, workdir)):
+        _keep_config(config, where, mode, checkpoint)
+      if not results:      # or it would end with an error after all the training
+        _require_videos([division for _, division in divisions], mode)
+      if mode != "eval" and not train.train(experiment):
+        _say(f"Stopped, with everything saved in {folder}. The same command goes on from there.")
+        return None
+      if mode != "train":
+        results.append(_evaluate(experiment, checkpoint))
     if mode == "train":
       _say(f"Trained. Evaluate with --mode=eval --workdir={folder}")
       return None
-    results, predictions, videos = evaluate.evaluate(experiment, checkpoint)
+    return results[0] if dataset.split_seed is None else _gather(config, folder, dataset, results)
+
+
+def _divisions(config: ConfigDict, folder: Path, dataset: loaders.Dataset) -> list[tuple[Path, loaders.Dataset]]:
+  """Workdir and dataset of each model: one, or, where class splits are random, one in FOLDER/splitK for each split."""
+  if dataset.split_seed is None:
+    return [(folder, dataset)]
+  wanted = range(len(dataset.divisions))[:config.data.max_splits or None]
+  return [(folder / f"split{k}", dataset.in_division(k)) for k in wanted]
+
+
+def _require_videos(divisions: list[loaders.Dataset], mode: str) -> None:
+  """Raises: UserError if any of the models would have no video to be trained on, or to be tested on."""
+  for division in divisions:
+    if mode != "eval" and division.split_seed is not None:
+      loaders.examples(division, "train", division.splits.seen)
+    if mode != "train":
+      evaluate.held_out_videos(division, "test")
+
+
+def _evaluate(experiment: Experiment, checkpoint: str | None) -> dict:
+  """Results, with pictures and tables for a person."""
+  folder, dataset = experiment.workdir, experiment.dataset
+  results, predictions, videos = evaluate.evaluate(experiment, checkpoint)
+  if experiment.is_main:
+    names = np.array([action.name for action in dataset.classes])
+    for split, prediction in predictions.items():
+      pictures.write_pictures(folder, split, prediction, names[prediction.class_ids])
+    shown = predictions[f"test{experiment.config.data.split_index}"]
+    pictures.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
+    report.print_results(results)
+    _say(f"Results, predictions and pictures are in {folder}")
+  return results
+
+
+def _transfer(config: ConfigDict, folder: Path, dataset: loaders.Dataset, tested: loaders.Dataset,
+              checkpoint: str | None, corrected: str) -> dict:
+  """Results of a model on another dataset."""
+  if dataset.split_seed is not None:
+    raise UserError(f"--test_dataset={tested.name}: {dataset.name} has random class splits and so several models; train on "
+                    "a dataset with given ones.")
+  with _only_run(folder):
+    experiment = Experiment(config, folder, dataset)
+    _keep_config(config, folder, "eval", checkpoint)
+    results = transfer.evaluate(experiment, tested, folder / f"on_{tested.name}", checkpoint, corrected)
     if experiment.is_main:
-      names = np.array([action.name for action in dataset.classes])
-      for split, prediction in predictions.items():
-        pictures.write_pictures(folder, split, prediction, names[prediction.class_ids])
-      shown = predictions[f"test{config.data.split_index}"]
-      pictures.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
-      report.print_results(results)
-      _say(f"Results, predictions and pictures are in {folder}")
+      report.print_transfer(results)
+      _say(f"Results and predictions are in {folder / f'on_{tested.name}'}")
     return results
+
+
+def _gather(config: ConfigDict, folder: Path, dataset: loaders.Dataset, of_splits: list[dict]) -> dict:
+  """Puts the results and predictions of random class splits together in `folder`."""
+  results = {**evaluate.summarize(config.method, dataset.name, [found["splits"]["0"] for found in of_splits]),
+             "data": of_splits[0]["data"]}
+  if jax.process_index() == 0:
+    for k in range(len(of_splits)):
+      with files.replacing(folder / "predictions" / f"test{k}.npz") as file:
+        file.write((folder / f"split{k}" / "predictions" / "test0.npz").read_bytes())
+    files.write_json(folder / "results.json", results)
+    report.print_results(results)
+    _say(f"Results and predictions of all splits are in {folder}")
+  return results
 
 
 def _keep_config(config: ConfigDict, folder: Path, mode: str, checkpoint: str | None) -> None:
@@ -125,6 +198,7 @@ def _keep_config(config: ConfigDict, folder: Path, mode: str, checkpoint: str | 
 
 
 def _open_dataset(config: ConfigDict) -> loaders.Dataset:
+  """The prepared dataset, its classes described as `config.data.corrections` wants."""
   name, data_dir = config.data.dataset, config.data.data_dir
   if name == "toy_actions" and prepared.dataset_path(data_dir, name) is None:
     from input_pipeline import prepare     # decoding and the backbones are not needed otherwise
@@ -132,7 +206,12 @@ def _open_dataset(config: ConfigDict) -> loaders.Dataset:
       raise UserError(f"Prepare the dataset before several processes use it:\n"
                       f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}")
     prepare.prepare(name, data_dir)
-  return loaders.open_dataset(data_dir, name)
+  return _open(data_dir, name, config.data.corrections)
+
+
+def _open(data_dir: str, name: str, corrected: str | None) -> loaders.Dataset:
+  dataset = loaders.open_dataset(data_dir, name)
+  return dataset.with_classes(corrections.apply(corrected, dataset.classes)) if corrected else dataset
 
 
 class _only_run:

@@ -39,6 +39,7 @@ LOSSES = {"ervse": ("ce", "rank"), "vse": ("ce", "l2", "rank"), "vse_wordembed":
           "cpt": ("ce", "rank"), "devise": ("rank", "ce"), "ale": ("rank", "ce"), "sje": ("rank", "ce"),
           "dem": ("mse",), "eszsl": ("mse",), "gcn": ("mse",)}
 METHODS = tuple(LOSSES)
+GCN_TARGETS = ("classifier", "class_means")
 
 
 class Method(NamedTuple):
@@ -110,8 +111,8 @@ def check_trainable(config: ConfigDict, dataset: Dataset) -> None:
   backbone = config.model.get("text_backbone", ConfigDict({"kind": "none"}))
   if backbone.kind in ("rnn", "embedding") and backbone.frozen_embedding and not config.init_from:
     need(dataset, "word_table", f"text backbone {backbone.kind!r} with frozen_embedding")
-  if config.method == "gcn":
-    need(dataset, "classifier_rows", "method gcn")
+  if config.method == "gcn" and config.model.targets == "classifier":
+    need(dataset, "classifier_rows", "method gcn with config.model.targets=classifier")
 
 
 def check_values(config: ConfigDict) -> None:
@@ -123,14 +124,15 @@ def check_values(config: ConfigDict) -> None:
     raise UserError(f"config.loss.kind is {config.loss.kind!r}, but method {config.method} trains with "
                     f"{' or '.join(LOSSES[config.method])}.")
   check("config.data.class_text", config.data.class_text, descriptions.MODES)
+  check("config.data.average_views", config.data.average_views, ("features", "scores"))
   if config.loss.kind == "rank":
     check("config.loss.reduction", config.loss.reduction, REDUCTIONS)
-  for field, known in (("pooling", POOLINGS), ("fusion", FUSIONS)):
+  for field, known in (("pooling", POOLINGS), ("fusion", FUSIONS), ("targets", GCN_TARGETS)):
     if field in config.model:
       check(f"config.model.{field}", config.model[field], known)
   flat = flatten_dict(config.to_dict(), sep=".")
   least = {"batch_size": 1, "eval_batch_size": 1, "log_every_steps": 1, "num_epochs": 0, "eval_every_steps": 0, "seed": 0,
-           "data.max_tokens": 1, "loss.topk": 1, "loss.rehearsal_topk": 1, "loss.num_negative_concepts": 0,
+           "data.max_tokens": 1, "data.max_splits": 0, "loss.topk": 1, "loss.rehearsal_topk": 1, "loss.num_negative_concepts": 0,
            "model.topk_concepts": 1, "model.embed_dim": 1, "model.hidden_dim": 1, "model.num_neighbors": 1,
            "model.text_backbone.hidden_dim": 1, "model.text_backbone.word_dim": 1,
            "optimizer.learning_rate": 0, "optimizer.clip_norm": 0, "optimizer.warmup_steps": 0, "loss.margin": 0,

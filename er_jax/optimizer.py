@@ -21,13 +21,14 @@ from input_pipeline.errors import UserError, unknown
 Flat = dict[str, Array]
 
 
-def schedule(config: ConfigDict, batch_size: int) -> Callable[[Array], Array]:
+def schedule(config: ConfigDict, batch_size: int, num_steps: int = 0) -> Callable[[Array], Array]:
   """The learning rate as a function of the step, 0-based.
 
   Args:
     config: `learning_rate` (base), `schedule` (cosine, constant or step), `warmup` (exp or linear), `warmup_steps`
-      W, `decay_steps` T, and for `step` also `decay_rate`: the factor after each T steps.
+      W, `decay_steps` T (0: `num_steps`), and for `step` also `decay_rate`: the factor after each T steps.
     batch_size: the global batch size g; warm-up starts at base / g.
+    num_steps: of the whole training.
 
   Returns:
     step -> learning rate. Up to W: base * g^(t/W - 1), or the straight line from base/g to base. After: for cosine
@@ -35,7 +36,7 @@ def schedule(config: ConfigDict, batch_size: int) -> Callable[[Array], Array]:
     beyond T, where that passes through 0 and starts afresh, base * (1 + cos(pi t/T)) / 2. (If W is beyond T, for T
     read its first odd multiple beyond W.)
   """
-  base, warmup_steps, decay_steps = config.learning_rate, config.warmup_steps, config.decay_steps
+  base, warmup_steps, decay_steps = config.learning_rate, config.warmup_steps, config.decay_steps or max(num_steps, 1)
   if config.schedule != "constant" and decay_steps < 1:
     raise UserError(f"config.optimizer.decay_steps is {decay_steps}; schedule {config.schedule} needs at least 1.")
   if config.schedule == "cosine" and warmup_steps % (2 * decay_steps) == decay_steps:

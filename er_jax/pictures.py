@@ -19,7 +19,7 @@ import numpy as np
 
 from er_jax import metrics, report
 from er_jax.predictions import METRICS, Predictions
-from input_pipeline import files, video
+from input_pipeline import files, video, views
 from input_pipeline.concepts import NO_CONCEPT, Concept
 from input_pipeline.loaders import ExampleSet
 from input_pipeline.prepared import Dataset
@@ -246,7 +246,7 @@ def _frames(dataset: Dataset, name: str) -> list[np.ndarray] | str:
     path = dataset.video_path(name)
     if path is None:
       return f"{name} is no longer below {dataset.source_root}"
-    frames = video.read_frames(path, video.tsm_indices(video.count_frames(path), segments=FRAMES))
+    frames = video.read_frames(path, views.tsm_indices(video.count_frames(path), segments=FRAMES))
     return [video.preprocess(frame, shorter_side=184, crop=184) for frame in frames]
   except (video.VideoError, OSError) as error:
     return f"{name}: {error}"

@@ -92,6 +92,36 @@ def print_results(results: dict, console: Console | None = None) -> None:
   console.print(results_table(results, level))
 
 
+def transfer_table(results: dict) -> Table:
+  """A trained model on another dataset, with and without the classes that it knows from training.
+
+  Args:
+    results: from `er_jax.transfer`.
+  """
+  table = Table(title=Text(f"{results['method']}, trained on {results['trained_on']}, on {results['dataset']}, %"))
+  table.add_column("test classes")
+  for column in ("top-1", "top-5", "videos", "classes", "top-1 without seen twins", "videos", "classes"):
+    table.add_column(column, justify="right")
+  splits = [(f"split {name}", split) for name, split in results["splits"].items()]
+  for name, split in [*splits, ("all together", results["all_classes"])]:
+    kept = split["without_twins"] or {}
+    table.add_row(name, *(percent(split[metric]) for metric in METRICS), str(split["num_videos"]),
+                  str(split["num_classes"]), percent(kept.get("precision@1")),
+                  *(str(kept.get(count, 0)) for count in ("num_videos", "num_classes")))
+  without = results["without_twins"] or {"mean": {}, "std": {}}
+  table.add_section()
+  table.add_row("mean ± std of the splits", *(mean_and_std(results, metric) for metric in METRICS), "", "",
+                mean_and_std(without, "precision@1"), "", "", style="bold")
+  table.caption = Text(f"{len(results['overlap'])} of {results['all_classes']['num_classes']} test classes have the name "
+                       "or the description of a class that was trained on; results.json lists them.")
+  return table
+
+
+def print_transfer(results: dict, console: Console | None = None) -> None:
+  """Prints `transfer_table`; `console` is stdout's if not given, where a log is wide enough."""
+  (console or Console(width=None if sys.stdout.isatty() else LOG_WIDTH)).print(transfer_table(results))
+
+
 def comparison_columns(rows: Sequence[tuple[str, dict]]) -> dict[str, str]:
   """Those of COLUMNS in which any row has a number."""
   return {heading: name for heading, name in COLUMNS.items() if any(name in row["mean"] for _, row in rows)}

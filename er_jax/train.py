@@ -40,13 +40,15 @@ def train(experiment: Experiment) -> bool:
   config, dataset, parallel, method = (experiment.config, experiment.dataset, experiment.parallel, experiment.method)
   check_trainable(config, dataset)
   seen = no_videos(dataset) if method.reads_graph else examples(dataset, "train", dataset.splits.seen)
-  unseen = unseen_videos(dataset, "val")
-  builder = BatchBuilder(dataset, config, method, [seen, unseen], parallel.num_devices)
+  unseen = unseen_videos(dataset, "val") if any(dataset.splits.val) else None
+  builder = BatchBuilder(dataset, config, method, [seen] if unseen is None else [seen, unseen], parallel.num_devices)
   checkpoints = Checkpoints(experiment.workdir / "checkpoints")
   params = experiment.first_params() if checkpoints.latest_step is None else experiment.blank_params()
-  learner = learners.build(config, dataset, method, params)
   epoch_steps = steps_per_epoch(len(seen), config.batch_size)
-  num_steps = epoch_steps * (min(config.num_epochs, 1) if learner.one_pass else config.num_epochs)
+  num_steps = epoch_steps * config.num_epochs
+  learner = learners.build(config, dataset, method, params, num_steps)
+  if learner.one_pass:
+    num_steps = min(num_steps, epoch_steps)
   eval_every = config.eval_every_steps or epoch_steps
   state, record = TrainState(np.zeros((), np.int32), params, learner.init(params)), Record()
   if checkpoints.latest_step is not None:
@@ -56,14 +58,18 @@ def train(experiment: Experiment) -> bool:
   banks = device_banks(builder, parallel, method, state.params, experiment.cache_bytes)
   class_set = builder.class_set(dataset.splits.seen, training=True)
   steps = Steps(parallel, method, builder, class_set, config.batch_size, learner)
-  validate = Evaluator(unseen, np.concatenate(dataset.splits.val), builder, parallel, method, config)
+  validate = None
+  if unseen is not None:
+    validate = Evaluator(unseen, sum(dataset.splits.val, ()), builder, parallel, method, config)
   classes, state = parallel.shard(class_set), parallel.replicate(state)
   log = MetricsLog(experiment.workdir / "metrics.jsonl", enabled=experiment.is_main)
   board = _open_board(experiment, first_step)
 
   def evaluate(step: int, record: Record) -> Record:
-    scores = validate(state.params, banks)
+    scores = validate(state.params, banks) if validate else None
     for k, classes in enumerate(dataset.splits.val):
+      if not classes:      # nothing chooses this split's checkpoint: the last one is tested
+        continue
       values = scores.among(classes).metrics()
       log.write({"step": step, "split": f"val{k}", **values})
       for metric, value in values.items():

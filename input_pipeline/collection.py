@@ -14,7 +14,7 @@ from typing import NamedTuple
 from input_pipeline.concepts import Concept
 from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
-from input_pipeline.splits import ClassSplits, check_splits
+from input_pipeline.splits import ClassSplits, RandomSplits, check_splits
 
 SPLITS = ("train", "val", "test", "all")
 
@@ -44,14 +44,15 @@ class Collection(NamedTuple):
     clips: every expected video, whether its file is there or not.
     classes: in label order.
     concepts: in the order of BiT's outputs; none where the dataset has no vocabulary.
-    splits: the class splits; None where seen and unseen are not divided yet.
+    splits: the class splits; where they are random ones, a video's split is that which it has in the first of them, or
+      "all". None where seen and unseen are not divided yet.
     extras: files copied beside the prepared dataset, by the name they get there, e.g. "class_vectors.npy".
   """
 
   clips: list[Clip]
   classes: list[ActionClass]
   concepts: list[Concept]
-  splits: ClassSplits | None
+  splits: ClassSplits | RandomSplits | None
   extras: dict[str, Path]
 
 
@@ -78,6 +79,7 @@ def check(collection: Collection) -> Collection:
                       f"(0 to {len(collection.classes) - 1}).")
     if clip.split not in SPLITS:
       raise UserError(f"{clip.path}: split is {clip.split!r}, expected one of {', '.join(SPLITS)}.")
-  if collection.splits is not None:
-    check_splits(collection.splits, len(collection.classes), "The dataset's class splits")
+  splits = collection.splits
+  for division in splits.divisions if isinstance(splits, RandomSplits) else [splits] if splits else []:
+    check_splits(division, len(collection.classes), "The dataset's class splits")
   return collection

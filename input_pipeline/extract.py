@@ -3,11 +3,13 @@
     extractor = Extractor(*checkpoints.load_tsm(tsm_path), *checkpoints.load_bit(bit_path), batch_size=8)
     store = FeatureStore(folder, clips)
     skipped = extract(clips, extractor, store, num_workers=2)      # {clip index: reason}
-    store[0].feature, store[0].concept_ids                         # (D,) float32, (20,) int32
+    store[0].views, store[0].concept_ids                           # (V, D) float32, (20,) int32
 
-Every batch has the same shape, so that there is one compilation; a smaller last batch is padded. Both
-backbones see the frames of one decode. At most `BATCHES_AHEAD` batches of clips are
-decoded ahead.
+A batch has the same number of clips on every device, and always the same; a smaller last batch is padded. So each
+device runs one and the same program, however many devices there are and whichever clips are left to do, and what
+comes out for a clip depends on neither, to the last bit. Both backbones see the frames of one decode; TSM goes
+through a batch view by view, so that more views take more time, and more memory only for their frames. At most
+`BATCHES_AHEAD` batches of clips are decoded ahead.
 """
 
 import collections
@@ -32,6 +34,7 @@ from input_pipeline.concepts import NO_CONCEPT, TOP_CONCEPTS
 from input_pipeline.errors import UserError
 from input_pipeline.feature_store import NO_STAMP, FeatureStore, Stamp, VideoFeatures, stamp
 from input_pipeline.progress import Progress
+from input_pipeline.views import Views
 
 BATCHES_AHEAD = 2         # batches of clips decoded, or being decoded, at a time
 NO_FILE = "no such file"     # why a missing video is skipped
@@ -53,16 +56,21 @@ def features_and_concepts(
 
   Args:
     tsm_variables, bit_variables: of the two networks.
-    tsm_frames, bit_frames: (N, 8, S, S, 3) uint8 RGB.
+    tsm_frames: (N, V, 8, S, S, 3) uint8 RGB, V views of each clip.
+    bit_frames: (N, 8, S, S, 3) uint8 RGB.
     bit_mask: (N, 8) bool, False on frames that only pad a clip of fewer than 8.
     tsm_config, bit_config: what the networks are.
 
   Returns:
-    (N, D) float32 features, the mean over the frames; (N, 20) int32 concepts, best first, of the mean logits
-    over the real frames; (N, 20) float32 their sigmoid scores. Slots beyond the vocabulary are -1 with score
-    0.
+    (N, V, D) float32 features, the mean over the frames of each view; (N, 20) int32 concepts, best first, of the
+    mean logits over the real frames; (N, 20) float32 their sigmoid scores. Slots beyond the vocabulary are -1 with
+    score 0.
   """
-  features, _ = tsm.TSM(tsm_config).apply(tsm_variables, tsm.normalize(tsm_frames))
+
+  def feature(frames: Array) -> Array:     # one view of all clips: (N, 8, S, S, 3) to (N, D)
+    return jnp.mean(tsm.TSM(tsm_config).apply(tsm_variables, tsm.normalize(frames))[0], axis=1)
+
+  features = jax.lax.map(feature, jnp.swapaxes(tsm_frames, 0, 1))
   images = bit_frames.reshape(-1, *bit_frames.shape[2:])
   logits = bit.BiT(bit_config).apply(bit_variables, bit.normalize(images))
   logits = logits.reshape(*bit_mask.shape, -1)
@@ -71,7 +79,7 @@ def features_and_concepts(
   best, ids = jax.lax.top_k(mean_logits, min(TOP_CONCEPTS, bit_config.num_concepts))
   padding = ((0, 0), (0, TOP_CONCEPTS - ids.shape[1]))
   return (
-      jnp.mean(features, axis=1),
+      jnp.swapaxes(features, 0, 1),
       jnp.pad(ids.astype(jnp.int32), padding, constant_values=NO_CONCEPT),
       jnp.pad(jax.nn.sigmoid(best), padding),
   )
@@ -81,10 +89,11 @@ class Extractor:
   """The two backbones, on some devices.
 
   Attributes:
-    batch_size: clips a call takes at most, a multiple of the number of devices.
+    batch_size: clips a call takes at most, on all devices together.
     feature_dim: D.
     num_concepts: size of BiT's vocabulary.
     shorter_side, crop: pixels, what clips are scaled and cut to.
+    views: what TSM sees of each video.
   """
 
   def __init__(
@@ -95,8 +104,15 @@ class Extractor:
       bit_variables: Any,
       batch_size: int = 8,
       devices: Sequence[jax.Device] | None = None,
+      views: Views = Views(),
   ):
     """Puts the weights on the devices, by default all of this process's.
+
+    Args:
+      tsm_config, tsm_variables, bit_config, bit_variables: the networks.
+      batch_size: clips a batch and device.
+      devices: that share the work.
+      views: what TSM sees of each video.
 
     Raises:
       UserError: if the two networks want other clips.
@@ -108,12 +124,13 @@ class Extractor:
     self._by_clip = NamedSharding(mesh, PartitionSpec("data"))
     self._variables = jax.device_put((tsm_variables, bit_variables), NamedSharding(mesh, PartitionSpec()))
     self._configs = {"tsm_config": tsm_config, "bit_config": bit_config}
-    self.batch_size = -(-batch_size // mesh.size) * mesh.size
+    self.batch_size = batch_size * mesh.size
     self.feature_dim, self.num_concepts = tsm_config.feature_dim, bit_config.num_concepts
     self.shorter_side, self.crop = tsm_config.shorter_side, tsm_config.crop
+    self.views = views
 
   def __call__(self, clips: Sequence[video.ClipFrames]) -> tuple[Array, Array, Array]:
-    """Starts the computation on at most `batch_size` clips; rows beyond them are padding."""
+    """Starts the computation on at most `batch_size` clips of these `views`; rows beyond them are padding."""
     columns = [[getattr(clip, field) for clip in clips] for field in ("tsm", "bit", "bit_mask")]
     missing = self.batch_size - len(clips)
     batch = [np.pad(np.stack(column), ((0, missing), *((0, 0),) * column[0].ndim)) for column in columns]
@@ -121,7 +138,7 @@ class Extractor:
 
   def fingerprint(self) -> str:
     """Hexadecimal digest of everything that decides what a video's features are."""
-    digest = hashlib.sha256(repr((PREPROCESSING, sorted(self._configs.items()))).encode())
+    digest = hashlib.sha256(repr((PREPROCESSING, self.views, sorted(self._configs.items()))).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(self._variables):
       array = np.ascontiguousarray(leaf)
       digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
@@ -175,7 +192,7 @@ def _decode(clips: Sequence[Clip], pending: Sequence[int], extractor: Extractor,
     read_as = stamp(clips[index].path)
     if read_as == NO_STAMP:
       raise video.VideoError(NO_FILE)
-    return read_as, video.read_clip(clips[index].path, extractor.shorter_side, extractor.crop)
+    return read_as, video.read_clip(clips[index].path, extractor.shorter_side, extractor.crop, extractor.views)
 
   with ThreadPoolExecutor(num_workers, thread_name_prefix="decode") as pool:
     ahead: collections.deque[tuple[int, Future]] = collections.deque()

@@ -2,9 +2,10 @@
 
     features = FeatureFiles(predictions=Path("features/bit-m-r50x1_top20_preds.json"))
     skipped = features.fill(collection, store)      # {clip index: reason}
-    store[0].feature, store[0].concept_ids          # (D,) float32, (20,) int32
+    store[0].views, store[0].concept_ids            # (V, D) float32, (20,) int32
 
-The path of a clip is that of its feature, (D,) or (1, D) floats, all of the same D. A video without a file is left
+The path of a clip is that of its feature: (V, D) floats, a row for each of V views, or (D,) floats, which are one
+view. All files have the same V and D. A video without a file is left
 out; a file that is there and no good is an error, so that nobody trains on half a dataset without knowing.
 """
 
@@ -24,8 +25,9 @@ from input_pipeline.extract import NO_FILE
 from input_pipeline.feature_store import NO_STAMP, FeatureStore, VideoFeatures, stamp
 from input_pipeline.progress import Progress
 
-FORMAT = 1              # to be raised when the same files would give other features
+FORMAT = 2              # to be raised when the same files would give other features
 BAD_SHOWN = 10          # files that an error lists
+Shape = tuple[int, int]      # V, D
 
 
 class BadFile(Exception):
@@ -61,11 +63,11 @@ class FeatureFiles:
     predictions = self._read_predictions(collection)
     skipped: dict[int, str] = {}
     bad: dict[int, str] = {}
-    by_dim: dict[int, list[int]] = collections.defaultdict(list)      # D -> clips; those of the first D are stored
+    by_shape: dict[Shape, list[int]] = collections.defaultdict(list)      # those of the first shape are stored
     stored = [index for index in range(len(clips)) if index in store]
     pending = [index for index in range(len(clips)) if index not in store]
     if stored:
-      by_dim[len(store[stored[0]].feature)] = stored
+      by_shape[store[stored[0]].views.shape] = stored
     with Progress("read features", len(clips), "videos", done=len(stored)) as progress:
       try:
         for index in pending:
@@ -74,18 +76,18 @@ class FeatureFiles:
             skipped[index] = NO_FILE
           else:
             try:
-              feature = read_feature(clip.path)
+              views = read_feature(clip.path)
             except BadFile as error:
               bad[index] = str(error)
             else:
-              by_dim[len(feature)].append(index)
-              if len(by_dim) == 1:
+              by_shape[views.shape].append(index)
+              if len(by_shape) == 1:
                 store.add(index, read_as, VideoFeatures(
-                    feature, predictions.ids[index], predictions.scores[index], clip.num_frames or 0))
+                    views, predictions.ids[index], predictions.scores[index], clip.num_frames or 0))
           progress.advance()
       finally:
         store.flush()
-    _require_good(clips, bad, by_dim)
+    _require_good(clips, bad, by_shape)
     return skipped
 
   def _read_predictions(self, collection: Collection) -> Predictions:
@@ -99,7 +101,7 @@ class FeatureFiles:
 
 
 def read_feature(path: Path) -> np.ndarray:
-  """The (D,) float32 feature in a file of shape (D,) or (1, D) and any float type. Raises: BadFile."""
+  """The (V, D) float32 feature in a file of shape (V, D), or (D,) for V = 1, and any float type. Raises: BadFile."""
   try:
     array = np.load(path, allow_pickle=False)
   except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
@@ -109,22 +111,21 @@ def read_feature(path: Path) -> np.ndarray:
     raise BadFile("is an archive of arrays (.npz), expected a single array (.npy)")
   if array.dtype.kind != "f":
     raise BadFile(f"holds {array.dtype}, expected floating-point numbers")
-  if array.ndim not in (1, 2) or array.shape[:-1] not in ((), (1,)) or not array.size:
-    raise BadFile(f"has shape {array.shape}, expected (D,) or (1, D)")
+  if array.ndim not in (1, 2) or not array.size:
+    raise BadFile(f"has shape {array.shape}, expected (D,) or (V, D)")
   with np.errstate(over="ignore"):
-    feature = array.reshape(-1).astype(np.float32)
-  finite = np.isfinite(feature)
-  if not finite.all():
-    position = int(np.argmin(finite))
-    raise BadFile(f"holds {feature[position]} at position {position}, expected finite numbers")
-  return feature
+    views = np.atleast_2d(array).astype(np.float32)
+  if not np.isfinite(views).all():
+    view, position = np.argwhere(~np.isfinite(views))[0]
+    raise BadFile(f"holds {views[view, position]} at position {position} of view {view}, expected finite numbers")
+  return views
 
 
-def _require_good(clips: Sequence[Clip], bad: dict[int, str], by_dim: dict[int, list[int]]) -> None:
+def _require_good(clips: Sequence[Clip], bad: dict[int, str], by_shape: dict[Shape, list[int]]) -> None:
   """Raises: UserError that lists the first files that are no good, or unlike most of the others."""
-  usual = max(by_dim, key=lambda dim: len(by_dim[dim]), default=None)
-  odd = {index: f"has {dim} numbers, most others have {usual}"
-         for dim, indices in by_dim.items() if dim != usual for index in indices}
+  usual = max(by_shape, key=lambda shape: len(by_shape[shape]), default=None)
+  odd = {index: f"has {_size(shape)}, most others have {_size(usual)}"
+         for shape, indices in by_shape.items() if shape != usual for index in indices}
   reasons = sorted({**bad, **odd}.items())
   if reasons:
     shown = [f"  {clips[index].path}: {reason}" for index, reason in reasons[:BAD_SHOWN]]
@@ -132,3 +133,8 @@ def _require_good(clips: Sequence[Clip], bad: dict[int, str], by_dim: dict[int, 
         f"{len(reasons)} of {len(clips)} feature files are no good; " + (
             "the first are" if len(reasons) > len(shown) else "they are"), *shown,
         "Put right or remove them (a video without a file is left out), then give the same command again to go on."]))
+
+
+def _size(shape: Shape) -> str:
+  views, dim = shape
+  return f"{views} view{'s' * (views > 1)} of {dim} numbers"

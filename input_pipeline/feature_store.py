@@ -2,11 +2,12 @@
 
     store = FeatureStore(folder, clips)
     store.add(index, stamp, VideoFeatures(...))      # index: position in the list of clips
-    store.flush()                                    # one new shard file, whole or not there at all
+    store.flush()                                    # one new chunk file, whole or not there at all
     index in store, store[index]
+    FeatureStore(folder)                             # to read what is there, wherever the videos are
 
-A shard is an .npz of a few hundred videos. A video counts as done while its file has the size and time it had
-when it was read; one that changed since then is extracted again, and the later shard holds.
+A chunk is an .npz of a few hundred videos. A video counts as done while its file has the size and time it had
+when it was read; one that changed since then is extracted again, and the later chunk holds.
 """
 
 import functools
@@ -23,21 +24,21 @@ from input_pipeline import files
 from input_pipeline.collection import Clip
 from input_pipeline.errors import UserError
 
-SHARD_VIDEOS, SHARD_SECONDS = 256, 30.0      # a shard is written after so many videos, or so long
-SHARDS_IN_MEMORY = 8
+CHUNK_VIDEOS, CHUNK_SECONDS = 256, 30.0      # a chunk is written after so many videos, or so long
+CHUNKS_IN_MEMORY = 8
 
 
 class VideoFeatures(NamedTuple):
   """What is known of one video.
 
   Attributes:
-    feature: (D,) float32 mean TSM feature.
+    views: (V, D) float32 TSM features, a row for each view (views.py); the video's feature is their mean.
     concept_ids: (20,) int32 BiT's best concepts, best first; -1 where the vocabulary is smaller.
     concept_scores: (20,) float32 their probabilities; 0 where absent.
     num_frames: frames of the video.
   """
 
-  feature: np.ndarray
+  views: np.ndarray
   concept_ids: np.ndarray
   concept_scores: np.ndarray
   num_frames: int
@@ -63,23 +64,33 @@ def stamp(path: Path) -> Stamp:
 
 
 class FeatureStore:
-  """A folder of shards, for one list of clips."""
+  """A folder of chunks, for one list of clips."""
 
-  def __init__(self, folder: Path, clips: Sequence[Clip]):
-    """Opens or makes the folder. Raises: UserError if a shard in it cannot be read."""
+  def __init__(self, folder: Path, clips: Sequence[Clip] | None = None, chunks_in_memory: int = CHUNKS_IN_MEMORY):
+    """Opens or makes the folder.
+
+    Args:
+      folder: of the chunks.
+      clips: whose features these are; None takes what is there without asking whether the videos changed.
+      chunks_in_memory: how many of the chunks that were read last stay in memory.
+
+    Raises:
+      UserError: if a chunk in it cannot be read.
+    """
     self.folder = folder
-    self._where: dict[int, tuple[int, int]] = {}     # clip index -> shard number, row
+    self._where: dict[int, tuple[int, int]] = {}     # clip index -> chunk number, row
     self._waiting: list[tuple[int, Stamp, VideoFeatures]] = []
     self._last_flush = time.monotonic()
-    self._num_shards = 0
-    self._load = functools.lru_cache(SHARDS_IN_MEMORY)(self._read_shard)
+    self._num_chunks = 0
+    self._load = functools.lru_cache(chunks_in_memory)(lambda number: self._read(number, VideoFeatures._fields))
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(folder.glob("*.npz")):
-      self._num_shards = int(path.stem) + 1
-      shard = self._read_shard(int(path.stem))
-      for row, (index, size, modified) in enumerate(shard["stamps"].tolist()):
-        if stamp(clips[index].path) == (size, modified):
-          self._where[index] = (int(path.stem), row)
+    for path in sorted(folder.glob("[0-9]*.npz")):
+      number = int(path.stem)
+      self._num_chunks = number + 1
+      (stamps,) = self._read(number, ("stamps",)).values()
+      for row, (index, size, modified) in enumerate(stamps.tolist()):
+        if clips is None or stamp(clips[index].path) == (size, modified):
+          self._where[index] = number, row
 
   def __contains__(self, index: int) -> bool:
     return index in self._where
@@ -90,35 +101,35 @@ class FeatureStore:
   def __getitem__(self, index: int) -> VideoFeatures:
     """The flushed features of clip `index`. Raises: KeyError if there are none."""
     number, row = self._where[index]
-    shard = self._load(number)
-    return VideoFeatures(*(shard[field][row] for field in VideoFeatures._fields))
+    chunk = self._load(number)
+    return VideoFeatures(*(chunk[field][row] for field in VideoFeatures._fields))
 
   def add(self, index: int, read_as: Stamp, features: VideoFeatures) -> None:
-    """Keeps the features of clip `index`, whose file had the stamp `read_as`; writes a shard now and then."""
+    """Keeps the features of clip `index`, whose file had the stamp `read_as`; writes a chunk now and then."""
     self._waiting.append((index, read_as, features))
-    if len(self._waiting) >= SHARD_VIDEOS or time.monotonic() - self._last_flush > SHARD_SECONDS:
+    if len(self._waiting) >= CHUNK_VIDEOS or time.monotonic() - self._last_flush > CHUNK_SECONDS:
       self.flush()
 
   def flush(self) -> None:
-    """Writes what is waiting as a new shard, on disk when this returns."""
+    """Writes what is waiting as a new chunk, on disk when this returns."""
     if self._waiting:
       arrays = {field: np.stack([getattr(features, field) for _, _, features in self._waiting])
                 for field in VideoFeatures._fields}
       arrays["stamps"] = np.array([(index, *read_as) for index, read_as, _ in self._waiting], np.int64)
-      with files.replacing(self._path(self._num_shards)) as file:
+      with files.replacing(self._path(self._num_chunks)) as file:
         np.savez(file, **arrays)
-      self._where.update((index, (self._num_shards, row)) for row, (index, _, _) in enumerate(self._waiting))
-      self._num_shards += 1
+      self._where.update((index, (self._num_chunks, row)) for row, (index, _, _) in enumerate(self._waiting))
+      self._num_chunks += 1
       self._waiting = []
     self._last_flush = time.monotonic()
 
   def _path(self, number: int) -> Path:
     return self.folder / f"{number:06d}.npz"
 
-  def _read_shard(self, number: int) -> dict[str, np.ndarray]:
+  def _read(self, number: int, fields: Sequence[str]) -> dict[str, np.ndarray]:
     try:
-      with np.load(self._path(number), allow_pickle=False) as shard:
-        return {name: shard[name] for name in shard.files}
+      with np.load(self._path(number), allow_pickle=False) as chunk:
+        return {field: chunk[field] for field in fields}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
       raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command "
                       "again; its videos are extracted anew.") from error

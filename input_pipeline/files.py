@@ -7,6 +7,7 @@ Writers write to a temporary name in the same folder and rename, so a crash or a
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,12 @@ def write_jsonl(path: str | os.PathLike, rows: Iterable[dict]) -> None:
   with replacing(path) as file:
     for row in rows:
       file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+
+
+def cite(path: str | os.PathLike) -> dict[str, str]:
+  """{"path", "sha256"} of a file, for a result to name what it rests on."""
+  with open(path, "rb") as file:
+    return {"path": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def read_text(path: str | os.PathLike) -> str:

@@ -9,6 +9,7 @@ Batch t of training is a pure function of (seed, t): nothing about the iterator 
 reads the whole global batch.
 """
 
+import copy
 import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -20,10 +21,11 @@ from input_pipeline.concepts import NO_CONCEPT, TOP_CONCEPTS
 from input_pipeline.errors import UserError
 from input_pipeline.prepared import Dataset, Table, open_dataset
 
-__all__ = ["Batch", "Dataset", "ExampleSet", "eval_batches", "examples", "no_videos", "open_dataset",
+__all__ = ["Batch", "Dataset", "ExampleSet", "class_means", "eval_batches", "examples", "no_videos", "open_dataset",
            "steps_per_epoch", "train_batches"]
 
 ENDLESS = 1 << 62                    # steps
+READ_ROWS = 4096                     # features in memory while a mean is taken
 READ_THREADS, READ_AHEAD = 4, 16     # threads, and batches ahead, for features on disk
 
 
@@ -65,13 +67,20 @@ class ExampleSet:
     self.concept_ids = table.concept_ids[stored_rows]
     self.feature_dim = feature_dim
     self.in_memory = table.in_memory is not None
+    self._view: int | None = None
 
   def __len__(self) -> int:
     return len(self.targets)
 
   def features(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
     """(len(rows), D) float32 features of these positions of the set."""
-    return self._table.features(self._stored_rows[rows])
+    return self._table.features(self._stored_rows[rows], self._view)
+
+  def of_view(self, view: int) -> "ExampleSet":
+    """The same examples, with the features of one of their views."""
+    other = copy.copy(self)
+    other._view, other.in_memory = view, False
+    return other
 
   def batch(self, rows: np.ndarray, batch_size: int) -> Batch:
     """The batch of these (at most `batch_size`) positions, padded to that size."""
@@ -115,6 +124,20 @@ def examples(dataset: Dataset, split: str, class_ids: Sequence[int]) -> ExampleS
     raise UserError(f"{dataset.path}: split {split!r} has {len(table.labels)} examples, but none of the "
                     f"{len(class_ids)} classes asked for.")
   return ExampleSet(table, stored_rows, targets[stored_rows], dataset.feature_dim)
+
+
+def class_means(dataset: Dataset, split: str, class_ids: Sequence[int]) -> np.ndarray:
+  """(C, D) float32 mean feature of each class's videos in `split`. Raises: UserError if a class has none."""
+  videos = examples(dataset, split, class_ids)
+  counts = np.bincount(videos.targets, minlength=len(class_ids))
+  if not counts.all():
+    raise UserError(f"{dataset.path}: class {dataset.classes[class_ids[int(np.argmin(counts))]].name!r} has no video in "
+                    f"{split!r}, and so no mean feature.")
+  sums = np.zeros((len(counts), videos.feature_dim))
+  for start in range(0, len(videos), READ_ROWS):
+    rows = np.arange(start, min(start + READ_ROWS, len(videos)))
+    np.add.at(sums, videos.targets[rows], videos.features(rows))
+  return (sums / counts[:, None]).astype(np.float32)
 
 
 def no_videos(dataset: Dataset) -> ExampleSet:

@@ -5,38 +5,33 @@
 
 Each video is decoded once; both backbones see it. Features that are files already are read as they are. A run that is
 stopped at any point, also by kill -9 or a full disk, goes on where it was when the same command is given again:
-features wait in DATA_DIR/NAME/.extraction-.../ until the dataset, DATA_DIR/NAME/VERSION/, is there as a whole. A video
+features wait in DATA_DIR/extraction/NAME/ until the dataset, DATA_DIR/NAME/VERSION/, is there as a whole. A video
 that cannot be read is left out and listed with its reason in skipped.jsonl beside the dataset.
+
+The work can be divided among machines (--num_shards with --shard_index and --merge, or --beam_runner): EXTRACTION.md.
 """
 
-import collections
 import contextlib
-import fcntl
-import functools
-import hashlib
-import importlib
-import io
+import dataclasses
 import os
-import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-import tensorflow_datasets as tfds
 from absl import flags, logging
-from rich.console import Console
-from rich.table import Table
 
-from input_pipeline import datasets, errors, files
-from input_pipeline.collection import SPLITS, Clip, Collection, check
+from input_pipeline import beam_extraction, dataset_writing, datasets, errors, files, locks, shards
+from input_pipeline.collection import Collection
 from input_pipeline.concepts import read_concepts
-from input_pipeline.datasets.builder import Content, FeatureBuilder
 from input_pipeline.errors import UserError
-from input_pipeline.extract import NO_FILE
-from input_pipeline.feature_sources import FeatureSource, feature_source
-from input_pipeline.feature_store import FeatureStore
+from input_pipeline.feature_sources import describe, feature_source, require_consistent
+from input_pipeline.request import Request
+from input_pipeline.shards import Shard
+
+SHOWN = 20      # unfinished shards that an error lists
+ONLY_SHARDS_NEED = ("tsm", "bit", "batch_size", "num_workers")
 
 
 def prepare(
@@ -46,76 +41,146 @@ def prepare(
     tsm: str | Path | None = None,
     bit: str | Path | None = None,
     concepts: str | Path | None = None,
-    batch_size: int = 8,
-    num_workers: int = os.cpu_count() or 1,
+    *,
+    shard_index: int | None = None,
+    merge: bool = False,
+    beam_runner: str | None = None,
+    beam_options: str = "",
+    **options: Any,
 ) -> Path:
   """Makes a dataset, or finds that it is there already. Waits while another process prepares the same one.
 
   Args:
-    dataset: its name.
-    data_dir: where datasets lie.
-    source: folder of the videos or of the feature files; default `data_dir`/sources/`dataset`.
-    tsm, bit: weights; default those that come with the dataset, if any. Not for datasets of feature files.
-    concepts: the names of BiT's outputs, a concepts.jsonl; default the one that comes with the dataset, if any.
-    batch_size: videos a batch.
-    num_workers: threads that decode; default one a core.
+    dataset, data_dir, source, tsm, bit, concepts, options: the fields of `Request`.
+    shard_index: extracts this shard of `num_shards`, and makes no dataset.
+    merge: extracts nothing; makes the dataset of `num_shards` finished shards.
+    beam_runner: extracts all shards by Apache Beam, then makes the dataset.
+    beam_options: options of Beam's, as on a command line.
 
   Returns:
-    The folder of the dataset.
+    The folder of the dataset, or of the shard.
 
   Raises:
-    UserError: if something about the input is wrong, not one video could be read, or what is there already was made
-      from another source or with other weights than are given.
+    UserError: if something about the input is wrong, not one video could be read, what is there already was made
+      from another source or with other weights than are given, or shards are not finished.
     OSError: if writing fails, as on a full disk; what was extracted is kept.
   """
-  if batch_size < 1 or num_workers < 1:
-    raise UserError(f"batch_size and num_workers must be at least 1, got {batch_size} and {num_workers}.")
-  vocabulary = read_concepts(concepts) if concepts else []
-  if concepts and not vocabulary:
-    raise UserError(f"--concepts={concepts} is empty; expected one {{\"wnid\", \"name\", \"definition\"}} a line.")
-  package = datasets.load(dataset)
-  builder_class = _builder_class(package, dataset)
-  folder = Path(data_dir).absolute() / dataset
-  path = folder / str(builder_class.VERSION)
-  root = Path(source or Path(data_dir) / "sources" / dataset).absolute()
-  load_features = functools.partial(feature_source, dataset, root, tsm, bit, batch_size, num_workers)
-  with _lock(folder):
-    if path.exists():
-      made_of = files.read_json(path / "source.json")
-      if source:
-        _require_same(path, "its source", root.resolve(), Path(made_of["root"]).resolve())
-      if tsm or bit:
-        _require_same(path, "the fingerprint of its weights", load_features().fingerprint(), made_of.get("fingerprint"))
-      there = path / "concepts.jsonl"
-      if concepts and (not there.exists() or vocabulary != read_concepts(there)):
-        _require_same(path, "its vocabulary", concepts, there if there.exists() else "none")
-      print(f"{dataset} is already prepared in {path}.")
+  request = Request(dataset, data_dir, source, tsm, bit, concepts, **options)
+  _require_one_way(request, shard_index, merge, beam_runner, beam_options)
+  require_consistent(request)
+  path = dataset_writing.dataset_path(request)
+  if shard_index is not None:
+    return path if _is_prepared(request, path) else _fill_shard(request, Shard(shard_index, request.num_shards))
+  with locks.exclusive(request.folder):
+    if _is_prepared(request, path):
       return path
-    features = load_features()
-    collection = check(package.collection(root))
-    if concepts:
-      collection = collection._replace(concepts=vocabulary)
-    work = folder / f".extraction-{_fingerprint(features, collection.clips)}"
-    try:
-      store = FeatureStore(work, collection.clips)
-      skipped = features.fill(collection, store)
-      counts = _counts(collection, skipped)
-      _require_some(collection, skipped, root)
-      feature_dim = len(next(store[index].feature for index in range(len(collection.clips)) if index in store))
-      made_of = {"root": str(root), "fingerprint": features.fingerprint(), **counts}
-      _write(builder_class, Content(collection, store, feature_dim, skipped, made_of), folder, work)
-    except KeyboardInterrupt:
-      print(f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.",
-            file=sys.stderr)
-      raise
-    for leftover in folder.glob(".extraction-*"):
-      shutil.rmtree(leftover)
-  _print_counts(dataset, path, counts)
-  return path
+    if merge:
+      collection = request.collection()
+      work = _work_to_merge(request, collection)
+    elif beam_runner:
+      collection = request.collection()
+      with _says_how_to_go_on(request.extractions):
+        beam_extraction.extract_all(request, beam_runner, beam_options, shards.clips_digest(collection))
+      work = _work_to_merge(request, collection)
+    else:
+      work, collection = _fill(request, Shard(0, 1))
+    with _says_how_to_go_on(work):
+      return dataset_writing.write(request, collection, work)
 
 
-def _builder_class(package: ModuleType, dataset: str) -> type[FeatureBuilder]:
-  return importlib.import_module(f"{package.__name__}.{dataset}_dataset_builder").Builder
+def _require_one_way(
+    request: Request, shard_index: int | None, merge: bool, beam_runner: str | None, beam_options: str) -> None:
+  """Raises: UserError if it is not clear which part of the work is asked for."""
+  ways = [name for name, given in (("--shard_index", shard_index is not None), ("--merge", merge),
+                                   ("--beam_runner", beam_runner)) if given]
+  count = request.num_shards
+  if len(ways) > 1:
+    raise UserError(f"{' and '.join(ways)} were given; choose one of them.")
+  if not ways and count > 1:
+    raise UserError(f"--num_shards={count} says into how many parts to divide the videos, but not what to do: give "
+                    f"--shard_index=I too, I being 0 to {count - 1}, for each of them, and then --merge; or "
+                    "--beam_runner=NAME. (How many random class splits to draw is --num_splits.)")
+  if shard_index is not None and not 0 <= shard_index < count:
+    raise UserError(f"--shard_index={shard_index}, but with --num_shards={count} there are shards 0 to {count - 1}.")
+  if beam_options and not beam_runner:
+    raise UserError(f"--beam_options={beam_options} needs --beam_runner=NAME.")
+
+
+def _is_prepared(request: Request, path: Path) -> bool:
+  """Whether the dataset is at `path`. Raises: UserError if it was made from something else than is asked for."""
+  if not path.exists():
+    return False
+  made_of = files.read_json(path / "source.json")
+  if request.source or request.from_features_alone:
+    _require_same(path, "its source", request.root.resolve(), Path(made_of["root"]).resolve())
+  if request.tsm or request.bit:
+    _require_same(path, "the fingerprint of its weights", feature_source(request).fingerprint(),
+                  made_of.get("fingerprint"))
+  there = path / "concepts.jsonl"
+  if request.concepts and (not there.exists() or request.vocabulary != read_concepts(there)):
+    _require_same(path, "its vocabulary", request.concepts, there if there.exists() else "none")
+  chosen = {**made_of.get("views", {}), **made_of.get("options", {})}
+  for name, value in request.given_options().items():
+    _require_same(path, f"its --{name}", value, chosen.get(name))
+  print(f"{request.dataset} is already prepared in {path}.")
+  return True
+
+
+def _fill_shard(request: Request, shard: Shard) -> Path:
+  """Extracts one of several shards and says what is left to do."""
+  work, _ = _fill(request, shard)
+  missing = shards.missing(work, shard.count)
+  print(f"Shard {shard.index} of {shard.count} (0 to {shard.count - 1}) is done: {shard.folder(work)}.")
+  if missing:
+    print(f"Not finished here: {', '.join(map(str, missing[:SHOWN]))}{', ...' if len(missing) > SHOWN else ''}.")
+  print("When they are, make the dataset:" if missing else "All are done; make the dataset:")
+  print(f"  {request.command(without=ONLY_SHARDS_NEED, merge=True)}")
+  return shard.folder(work)
+
+
+def _fill(request: Request, shard: Shard) -> tuple[Path, Collection]:
+  """Extracts a shard. Returns: the work folder, and all that there is to extract."""
+  features = feature_source(request)
+  collection = request.collection()
+  source = describe(request, features)
+  work = shards.work_folder(request.extractions, collection, source["fingerprint"])
+  with _says_how_to_go_on(work):
+    shards.fill(shard, work, collection, features, source)
+  return work, collection
+
+
+def _work_to_merge(request: Request, collection: Collection) -> Path:
+  """The extraction whose shards are all finished. Raises: UserError listing those that are not."""
+  count = request.num_shards
+  if request.tsm or request.bit:
+    found = [shards.work_folder(request.extractions, collection, feature_source(request).fingerprint())]
+  else:
+    found = shards.work_folders(request.extractions, collection)
+  if len(found) > 1:
+    names = "".join(f"\n  {path.name}" for path in found)
+    raise UserError(f"There are extractions of these videos with several weights in {request.extractions}:{names}\n"
+                    "Say which weights to take with --tsm and --bit, or delete the folders that are not wanted.")
+  missing = shards.missing(found[0], count) if found else list(range(count))
+  if missing:
+    others = sorted(path for path in request.extractions.glob("*/shard-*") if path.parent not in found
+                    or not path.name.endswith(f"-of-{count:05d}"))
+    commands = [request.command(shard_index=index) for index in missing[:SHOWN]]
+    raise UserError("\n".join([
+        f"{len(missing)} of {count} shards of {request.dataset} are not finished in "
+        f"{found[0] if found else request.extractions}. Run them, with --tsm, --bit and --batch_size as the others:",
+        *(f"  {command}" for command in commands), *(["  ..."] if len(missing) > SHOWN else []),
+        *([f"There are shards of another list of videos, of other weights or of another --num_shards, such as "
+           f"{others[0]}: is everything given as it was for them?"] if others else [])]))
+  return found[0]
+
+
+@contextlib.contextmanager
+def _says_how_to_go_on(work: Path) -> Iterator[None]:
+  try:
+    yield
+  except KeyboardInterrupt:
+    print(f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.", file=sys.stderr)
+    raise
 
 
 def _require_same(path: Path, what: str, asked_for: object, there: object) -> None:
@@ -126,90 +191,42 @@ def _require_same(path: Path, what: str, asked_for: object, there: object) -> No
         "Give another --data_dir, or delete that folder and give this command again.")
 
 
-def _fingerprint(features: FeatureSource, clips: Sequence[Clip]) -> str:
-  """Names the work folder: other weights or another list of clips start afresh."""
-  digest = hashlib.sha256(features.fingerprint().encode())
-  for clip in clips:
-    digest.update(f"{clip.name}\0{clip.path}\0{clip.num_frames}\0".encode())
-  return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-  """Lets one process at a time prepare the dataset in `folder`; others wait. A killed process lets go."""
-  folder.mkdir(parents=True, exist_ok=True)
-  with open(folder / ".lock", "w") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      print(f"Another process is preparing {folder}; waiting for it.", file=sys.stderr, flush=True)
-      fcntl.flock(file, fcntl.LOCK_EX)
-    yield
-
-
-def _write(builder_class: type[FeatureBuilder], content: Content, folder: Path, work: Path) -> None:
-  """Lets TFDS write the dataset under another name and rename it."""
-  for leftover in folder.glob("incomplete.*"):    # of a killed run; ours is the only one at work
-    shutil.rmtree(leftover)
-  tfds.disable_progress_bar()
-  builder = builder_class(content=content, data_dir=folder.parent, file_format="array_record")
-  with contextlib.redirect_stdout(io.StringIO()):   # it would speak of downloading
-    builder.download_and_prepare(download_dir=work / "downloads")
-
-
-def _counts(collection: Collection, skipped: dict[int, str]) -> dict:
-  """How many videos were expected, found and written, in all and by split."""
-  clips = collection.clips
-  expected = collections.Counter(clip.split for clip in clips)
-  missing = collections.Counter(clips[index].split for index, reason in skipped.items() if reason == NO_FILE)
-  unwritten = collections.Counter(clips[index].split for index in skipped)
-  by_split = {
-      split: {"expected": expected[split], "found": expected[split] - missing[split],
-              "written": expected[split] - unwritten[split]}
-      for split in SPLITS if expected[split]
-  }
-  total = {field: sum(row[field] for row in by_split.values()) for field in ("expected", "found", "written")}
-  return {**total, "skipped": len(skipped), "splits": by_split}
-
-
-def _require_some(collection: Collection, skipped: dict[int, str], source: Path) -> None:
-  if len(skipped) < len(collection.clips):
-    return
-  first = [f"  {collection.clips[index].path}: {reason}" for index, reason in list(skipped.items())[:3]]
-  raise UserError("\n".join(
-      [f"Not one of {len(collection.clips)} videos could be read below {source}; the first are", *first]))
-
-
-def _print_counts(dataset: str, path: Path, counts: dict) -> None:
-  table = Table(title=f"{dataset}: {path}", title_justify="left")
-  for heading in ("split", "expected", "found", "written"):
-    table.add_column(heading, justify="left" if heading == "split" else "right")
-  for split, row in [*counts["splits"].items(), ("all splits", counts)]:
-    table.add_row(split, *(str(row[field]) for field in ("expected", "found", "written")))
-  console = Console()
-  console.print(table)
-  if counts["skipped"]:
-    console.print(f"{counts['skipped']} videos were skipped; {path / 'skipped.jsonl'} says why.")
-
-
 def define_flags() -> None:
   """The command's flags; not defined on import, because other commands import this module."""
   flags.DEFINE_string("dataset", None, f"Which dataset to prepare: {', '.join(sorted(datasets.DATASETS))}.")
   flags.DEFINE_string("data_dir", "data", "Where datasets lie; this one gets DATA_DIR/NAME/VERSION.")
   flags.DEFINE_string("source", None, "Folder of the videos, or of the published feature layout (precomputed). "
                       "Default: DATA_DIR/sources/NAME.")
+  flags.DEFINE_string("metadata", None, "Folder of the published class lists. Default: DATA_DIR/metadata.")
+  flags.DEFINE_string("classes", None, "Your classes: a classes.jsonl (video_folder).")
+  flags.DEFINE_string("videos", None, "Your videos and their classes: a CSV or JSONL file (video_folder).")
+  flags.DEFINE_integer("split_seed", None, "Seed of random class splits. Default: 0.")
+  flags.DEFINE_integer("num_splits", None, "How many random class splits to draw. Default: the dataset's.")
   flags.DEFINE_string("tsm", None, "TSM weights, a published file or a converted checkpoint.")
   flags.DEFINE_string("bit", None, "BiT weights, a published file or a converted checkpoint.")
-  flags.DEFINE_string("concepts", None, "Names and definitions of BiT's outputs: a concepts.jsonl. Default: the dataset's.")
-  flags.DEFINE_integer("batch_size", 8, "Videos a batch, over all local devices.")
+  flags.DEFINE_string("concepts", None, "Names and definitions of BiT's outputs: a concepts.jsonl. "
+                      "Default: the dataset's.")
+  flags.DEFINE_integer("temporal_samples", 1, "Clips of 8 frames that TSM sees of a video, at different times.")
+  flags.DEFINE_integer("spatial_crops", 1, "Squares that TSM sees of each frame: 1, 3 or 5.")
+  flags.DEFINE_integer("dense_stride", 0, "Frames from one of the 8 frames to the next; 0 spreads them over the video.")
+  flags.DEFINE_string("features", None, "Folder of NAME.npy files, of any width, to take in place of TSM's features.")
+  flags.DEFINE_string("concept_predictions", None, "JSON file of the objects in the videos of --features.")
+  flags.DEFINE_integer("batch_size", 8, "Videos a batch and device.")
   flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that decode videos.")
+  flags.DEFINE_integer("num_shards", 1, "Into how many parts to divide the extraction (EXTRACTION.md).")
+  flags.DEFINE_integer("shard_index", None, "Extract this part only, 0 to NUM_SHARDS - 1.")
+  flags.DEFINE_boolean("merge", False, "Make the dataset of NUM_SHARDS parts that are done.")
+  flags.DEFINE_string("beam_runner", None, "Extract all parts by Apache Beam: "
+                      f"{', '.join(beam_extraction.RUNNERS)}. Needs requirements-beam.txt.")
+  flags.DEFINE_string("beam_options", "", "Options of Beam's runner, in quotes: \"--flink_master=... --x=y\".")
 
 
 def main(argv: list[str]) -> None:
   """Prepares what the flags say."""
   del argv
-  options = {name: getattr(flags.FLAGS, name)
-             for name in ("dataset", "data_dir", "source", "tsm", "bit", "concepts", "batch_size", "num_workers")}
+  names = [field.name for field in dataclasses.fields(Request)]
+  names += ["shard_index", "merge", "beam_runner", "beam_options"]
+  options = {name: getattr(flags.FLAGS, name) for name in names}
   if options["dataset"] is None:
     raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(sorted(datasets.DATASETS))}.")
 

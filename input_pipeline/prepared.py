@@ -3,12 +3,15 @@
     dataset = open_dataset("data", "toy_actions")       # DATA_DIR/NAME/VERSION, written by `prepare`
     dataset.classes, dataset.concepts, dataset.splits
     table = dataset.table("train")                      # names, labels and concept ids of all its examples
-    table.features(rows)                                # (len(rows), D)
+    table.features(rows)                                # (len(rows), D); of several views, their mean
+    table.features(rows, view=2)                        # (len(rows), D), of one of them
+    dataset.in_division(3)                              # the same dataset, divided as the fourth random split divides it
 
 Names, labels and concept ids of a split are read once and stay in memory, its features too where they are
 smaller than `FEATURES_IN_MEMORY`; those of larger splits are read when they are wanted.
 """
 
+import copy
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -45,13 +48,16 @@ class Table(NamedTuple):
   in_memory: np.ndarray | None
   records: Any
 
-  def features(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-    """(len(rows), D) float32 features of these rows."""
+  def features(self, rows: Sequence[int] | np.ndarray, view: int | None = None) -> np.ndarray:
+    """(len(rows), D) float32 features of these rows; of one view, or of all of them together."""
     rows = np.asarray(rows, np.int64)
-    if self.in_memory is not None:
+    if self.in_memory is not None and view is None:
       return self.in_memory[rows]
-    return np.stack([_vector(_fields(record)["feature"], np.float32)
-                     for record in self.records.__getitems__(rows.tolist())])
+    examples = [_fields(record) for record in self.records.__getitems__(rows.tolist())]
+    features = np.stack([_vector(example["feature"], np.float32) for example in examples])
+    if view is None:
+      return features
+    return np.stack([_vector(example["views"], np.float32).reshape(-1, features.shape[1])[view] for example in examples])
 
 
 class Dataset:
@@ -62,8 +68,13 @@ class Dataset:
     name: of the dataset.
     classes: in label order.
     concepts: in concept index order; [] if the dataset has no vocabulary.
-    splits: the class splits; None where seen and unseen are not divided.
+    divisions: the class splits, those with the same seen classes together: one model serves each of these. Several
+      where they are random ones, none where seen and unseen are not divided.
+    splits: the first of the divisions, or that of `in_division`; None if there is none.
+    split_seed: that random class splits were drawn from; None where they are given. With random ones a video is for
+      training or for the test as its class is, whatever split it is stored in.
     feature_dim: D.
+    num_views: V, how many views of a video have a feature of their own; 1 where only their mean is stored.
     class_vectors: (classes, V) float32, or None if the dataset has none.
     word_list: words whose positions are their ids, or None.
     classifier_rows: (R, D) float32 rows of a classifier of seen classes, or None.
@@ -76,8 +87,13 @@ class Dataset:
     self._builder = tfds.builder_from_directory(str(path))
     self.classes = descriptions.read_classes(path / "classes.jsonl")
     self.concepts = self._beside("concepts.jsonl", concepts_lib.read_concepts) or []
-    self.splits = self._beside("class_splits.json", splits_lib.read_splits, len(self.classes))
-    self.feature_dim = int(self._builder.info.features["feature"].shape[0])
+    splits = self._beside("class_splits.json", splits_lib.read_splits, len(self.classes))
+    self.split_seed = getattr(splits, "seed", None)
+    self.divisions = () if splits is None else getattr(splits, "divisions", (splits,))
+    self.splits = self.divisions[0] if self.divisions else None
+    features = self._builder.info.features
+    self.feature_dim = int(features["feature"].shape[0])
+    self.num_views = int(features["views"].shape[0]) if "views" in features else 1
     self.class_vectors = self._beside("class_vectors.npy", vectors.read_class_vectors, len(self.classes))
     self.word_list = self._beside("word_list.json", vectors.read_word_list)
     self.classifier_rows = self._beside("classifier_rows.npy", vectors.read_classifier_rows)
@@ -89,6 +105,18 @@ class Dataset:
     """What `read` makes of a file beside the examples; None if there is no such file."""
     path = self.path / name
     return read(path, *args) if path.exists() else None
+
+  def in_division(self, index: int) -> "Dataset":
+    """The same dataset, its `splits` being `divisions[index]`."""
+    other = copy.copy(self)
+    other.splits = self.divisions[index]
+    return other
+
+  def with_classes(self, classes: Sequence[descriptions.ActionClass]) -> "Dataset":
+    """The same dataset, its classes described otherwise."""
+    other = copy.copy(self)
+    other.classes = list(classes)
+    return other
 
   @functools.cached_property
   def word_table(self) -> np.ndarray | None:
@@ -117,11 +145,13 @@ class Dataset:
     return found[0] if found else None
 
   def table(self, split: str) -> Table:
-    """Every example of `split`, read on first use.
+    """Every example of `split`, read on first use; with random class splits, every example of all splits.
 
     Raises:
       UserError: if the split is absent, or an example does not fit the class list or the vocabulary.
     """
+    if self.split_seed is not None:
+      split = "all"
     if split not in self._tables:
       if not self.num_examples(split):
         raise UserError(f"{self.path} has no split {split!r}; it has {', '.join(self._builder.info.splits)}.")
@@ -209,6 +239,8 @@ PIECES = {
                       "concepts.jsonl and features/bit-m-r50x1_top20_preds.json"),
 }
 
+MADE_OF_WORDS = ("class_vectors", "word_list", "word_table")
+
 
 def need(dataset: Any, piece: str, who: str) -> Any:
   """The attribute `piece`, one of `PIECES`, of a dataset that must have it.
@@ -224,7 +256,8 @@ def need(dataset: Any, piece: str, who: str) -> Any:
   value = getattr(dataset, piece)
   if value is None or not len(value):
     what, file, published = PIECES[piece]
+    maker = " (scripts/build_word_vectors.py makes it)" if piece in MADE_OF_WORDS else ""
     raise UserError(f"{who} needs {what} ({file}; in the published layout {published}), which {dataset.path} lacks. "
-                    "Add it to what the dataset is made from and prepare it again (with another --data_dir, or after "
-                    "deleting that folder), or use a dataset that has it.")
+                    f"Add it to what the dataset is made from{maker} and prepare it again (with another --data_dir, or "
+                    "after deleting that folder), or use a dataset that has it.")
   return value

@@ -1,7 +1,7 @@
 """Videos as the backbones take them: the right frames, exactly, resized and cropped, from one decode.
 
     clip = video.read_clip("drumming.mp4")     # raises VideoError, whose text is the reason to skip the file
-    clip.tsm                                   # (8, 224, 224, 3) uint8 RGB, frames for TSM
+    clip.tsm                                   # (V, 8, 224, 224, 3) uint8 RGB, frames for TSM; V views, by default 1
     clip.bit[clip.bit_mask]                    # (at most 8, 224, 224, 3) uint8 RGB, frames for BiT
 
 A frame's index is its place in presentation order. Time stamps play no part (a frame shown for ten seconds
@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -26,8 +26,12 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
+from input_pipeline.views import SEGMENTS, Views, bit_indices, centre_box
+
 # Codecs whose every packet is one frame, so that packets alone tell the order (VP8 has packets without one).
 FRAME_PER_PACKET = frozenset({"h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg"})
+NO_PICTURE_BYTES = 19     # an MPEG-4 packet up to this size may say "no picture", as in AVI files by XviD and DivX
+WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<script", b"<?xml")   # how one begins, or a server's refusal
 KEEP_BYTES = 64 * 2**20   # packets of files up to this size stay in memory between indexing and decoding
 
 
@@ -36,37 +40,15 @@ class VideoError(Exception):
 
 
 class ClipFrames(NamedTuple):
-  """What both backbones see of one video; S is the crop's side."""
+  """What both backbones see of one video.
 
-  tsm: np.ndarray        # uint8 (8, S, S, 3) RGB, in time order; short videos repeat frames
+  S is the crop's side; of three crops, TSM's S is the frames' shorter side.
+  """
+
+  tsm: np.ndarray        # uint8 (V, 8, S, S, 3) RGB, in the views' order (views.py); short videos repeat frames
   bit: np.ndarray        # uint8 (8, S, S, 3) RGB, in time order; zeros where bit_mask is False
   bit_mask: np.ndarray   # bool (8,), True on the first min(8, num_frames) rows
   num_frames: int        # of the whole video
-
-
-def tsm_indices(num_frames: int, segments: int = 8) -> np.ndarray:
-  """Middle frame of each of `segments` equal stretches (TSM, Lin et al. 2019, rounded as published).
-
-  Returns:
-    int64 (segments,), 0-based and ascending; repeats where num_frames < segments.
-  """
-  if num_frames < 1:
-    raise ValueError(f"num_frames must be at least 1, got {num_frames}")
-  tick = num_frames / segments
-  return np.array([int(tick / 2 + tick * x) for x in range(segments)])
-
-
-def bit_indices(num_frames: int, limit: int = 8) -> np.ndarray:
-  """All frames, or `limit` of them evenly spread from the first to the last.
-
-  Returns:
-    int64 (min(limit, num_frames),), 0-based and ascending.
-  """
-  if num_frames < 1:
-    raise ValueError(f"num_frames must be at least 1, got {num_frames}")
-  if num_frames <= limit:
-    return np.arange(num_frames)
-  return np.round(np.linspace(0, num_frames - 1, limit)).astype(np.int64)
 
 
 def preprocess(frame: np.ndarray, shorter_side: int = 256, crop: int = 224) -> np.ndarray:
@@ -74,22 +56,25 @@ def preprocess(frame: np.ndarray, shorter_side: int = 256, crop: int = 224) -> n
 
   Args:
     frame: uint8 (H, W, 3).
-    shorter_side: pixels of the shorter side after the resize (PIL's antialiased bilinear filter).
+    shorter_side: pixels of the shorter side after the resize.
     crop: side of the square, at most `shorter_side`.
 
   Returns:
     uint8 (crop, crop, 3).
   """
-  if crop > shorter_side:
-    raise ValueError(f"crop {crop} is larger than the resized shorter side {shorter_side}")
+  image = resize(frame, shorter_side)
+  return np.array(image.crop(centre_box(*image.size, crop)))
+
+
+def resize(frame: np.ndarray, shorter_side: int) -> Image.Image:
+  """uint8 (H, W, 3) as an image of that shorter side (PIL's antialiased bilinear filter)."""
   image = Image.fromarray(frame)
   short, long = sorted(image.size)
   if short != shorter_side:
     longer_side = int(shorter_side * long / short)
     size = (shorter_side, longer_side) if image.width == short else (longer_side, shorter_side)
     image = image.resize(size, Image.Resampling.BILINEAR)
-  left, top = (int(round((side - crop) / 2.0)) for side in image.size)
-  return np.array(image.crop((left, top, left + crop, top + crop)))
+  return image
 
 
 def count_frames(path: str | os.PathLike) -> int:
@@ -123,20 +108,29 @@ def read_frames(path: str | os.PathLike, indices: Sequence[int]) -> list[np.ndar
   return [frames[i] for i in inside(num_frames)]
 
 
-def read_clip(path: str | os.PathLike, shorter_side: int = 256, crop: int = 224) -> ClipFrames:
-  """The preprocessed frames of one video for TSM and BiT; a frame that both want is decoded and resized once.
+def read_clip(
+    path: str | os.PathLike, shorter_side: int = 256, crop: int = 224, views: Views = Views()
+) -> ClipFrames:
+  """The preprocessed frames of one video for TSM and BiT; a frame wanted more than once is decoded and resized once.
+
+  Args:
+    path: the file.
+    shorter_side, crop: pixels, see `preprocess`.
+    views: what TSM sees. BiT sees the centre squares, whatever they are.
 
   Raises:
     VideoError: if there is no such file, or no frame in it.
   """
+  def cut(rgb: np.ndarray) -> list[np.ndarray]:   # BiT's square, then TSM's
+    image = resize(rgb, shorter_side)
+    return [np.array(image.crop(box)) for box in (centre_box(*image.size, crop), *views.boxes(*image.size, crop))]
+
   with _open(path) as video:
-    num_frames, frames = _pick(
-        video,
-        lambda n: [*tsm_indices(n), *bit_indices(n)],
-        lambda rgb: preprocess(rgb, shorter_side, crop))
-  tsm = np.stack([frames[i] for i in tsm_indices(num_frames)])
-  objects = [frames[i] for i in bit_indices(num_frames)]
-  bit = np.zeros_like(tsm)
+    num_frames, frames = _pick(video, lambda n: [*views.frames(n).flat, *bit_indices(n)], cut)
+  tsm = np.stack([[frames[i][1 + place] for i in sample]
+                  for place in range(views.spatial_crops) for sample in views.frames(num_frames)])
+  objects = [frames[i][0] for i in bit_indices(num_frames)]
+  bit = np.zeros((SEGMENTS, crop, crop, 3), np.uint8)
   bit[:len(objects)] = objects
   return ClipFrames(tsm, bit, np.arange(len(bit)) < len(objects), num_frames)
 
@@ -235,18 +229,20 @@ class _Video:
     self._context = stream.codec_context
     # One video is one thread's work: callers read several at once, and small frames are not worth more.
     self._context.thread_type, self._context.thread_count = "NONE", 1
+    codec = self._context.codec.canonical_name
+    is_mpeg4 = codec == "mpeg4"
     self._kept = [] if container.size <= KEEP_BYTES else None
     self.packets, trusted = [], True
     try:
       for packet in container.demux(stream):
         if packet.size:
           self.packets.append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard))
-          trusted &= not packet.is_corrupt
+          trusted &= not (packet.is_corrupt or is_mpeg4 and packet.size <= NO_PICTURE_BYTES)
           if self._kept is not None:
             self._kept.append(packet)
     except av.FFmpegError:   # the file breaks off
       trusted = False
-    trusted &= self._context.codec.canonical_name in FRAME_PER_PACKET
+    trusted &= codec in FRAME_PER_PACKET
     self.index = _index(self.packets) if trusted else None
 
   def _read(self) -> Iterator[av.Packet | None]:
@@ -308,8 +304,8 @@ class _Video:
 
 
 def _pick(
-    video: _Video, choose: Callable[[int], Iterable[int]], convert: Callable[[np.ndarray], np.ndarray]
-) -> tuple[int, dict[int, np.ndarray]]:
+    video: _Video, choose: Callable[[int], Iterable[int]], convert: Callable[[np.ndarray], Any]
+) -> tuple[int, dict[int, Any]]:
   """(number of frames, {index: converted frame}) for the indices that `choose` wants of that many frames."""
   to_rgb = VideoReformatter()
 
@@ -370,8 +366,11 @@ def _open(path: str | os.PathLike) -> Iterator[_Video]:
   """Opens a file and reads its packets; what FFmpeg finds wrong with it inside the block is a VideoError."""
   try:
     with open(path, "rb") as file:
-      if not file.read(1):
+      beginning = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+      if not file.tell():
         raise VideoError("the file is empty (0 bytes)")
+      if beginning.startswith(WEB_PAGE):
+        raise VideoError("looks like a web page, not a video; its download probably failed")
   except OSError as error:
     raise VideoError(f"cannot be opened: {error.strerror.lower()}") from error
   reason = "not a video, or cut off or damaged at its start"

@@ -30,7 +30,7 @@ TITLES = {"ervse": "ER-ZSAR", "vse": "VSE", "vse_wordembed": "VSE (word vectors)
           "ale": "ALE", "sje": "SJE", "dem": "DEM", "eszsl": "ESZSL", "gcn": "GCN"}
 NOTE = ("Top-1 and top-5 accuracy on videos of unseen classes, told apart among the unseen classes of a split; where "
         "there is a column of seen classes, top-1 on held-out videos of those, told apart among the seen ones. Mean ± "
-        "population standard deviation over {splits} x {seeds}; of seen classes, over the seeds.")
+        "population standard deviation over {splits} x {seeds}; of seen classes, over the seeds. On {videos}.")
 
 
 def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, data_dir: str) -> list[tuple[str, dict]]:
@@ -72,7 +72,8 @@ def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, dat
   chance = report.chance([split["num_classes"] for split in first["splits"].values()],
                          first[report.SEEN]["num_classes"] if report.SEEN in first else None)
   rows = [(TITLES[method], report.summary(runs[method])) for method in methods]
-  counts = {"splits": _count(len(first["splits"]), "class split"), "seeds": _count(seeds, "seed")}
+  counts = {"splits": _count(len(first["splits"]), "class split"), "seeds": _count(seeds, "seed"),
+            "videos": _videos(first)}
   _write(workdir, dataset, rows, chance, counts)
   _print(workdir, dataset, data_dir, methods, [*rows, ("chance", chance)], counts, seconds)
   return [*rows, ("chance", chance)]
@@ -110,12 +111,20 @@ def _print(workdir: Path, dataset: str, data_dir: str, methods: list[str], rows:
            counts: dict[str, str], seconds: dict[str, float]) -> None:
   """The table, how long it took, and where everything is."""
   Console().print(report.comparison_table(rows, f"{dataset}, {counts['splits']} x {counts['seeds']}, %"))
+  print(f"On {counts['videos']}.")
   print("Seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()))
   if dataset == "toy_actions":
     print(f"Videos: {data_dir}/sources/{dataset}; features: {data_dir}/{dataset}")
   print(f"Results, predictions and pictures: {workdir}/METHOD-SEED "
         f"(begin with {workdir}/{methods[0]}-0/contact_sheet.png)")
   print(f"This table: {workdir}/table.md; as a picture: {workdir}/comparison.png", flush=True)
+
+
+def _videos(results: dict) -> str:
+  """How many videos the accuracies of a run rest on: "240, 240 and 236 unseen videos, 168 seen ones"."""
+  numbers = [str(split["num_videos"]) for split in results["splits"].values()]
+  unseen = " and ".join(filter(None, [", ".join(numbers[:-1]), numbers[-1]])) + " unseen videos"
+  return unseen + (f", {results[report.SEEN]['num_videos']} seen ones" if report.SEEN in results else "")
 
 
 def _title(rows: list[tuple[str, dict]], dataset: str) -> str:

@@ -12,8 +12,13 @@ from types import ModuleType
 from input_pipeline import errors
 
 DATASETS = {
+    "hmdb51_zsar": "input_pipeline.datasets.hmdb51_zsar",
+    "kinetics_zsar": "input_pipeline.datasets.kinetics_zsar",
+    "olympics_zsar": "input_pipeline.datasets.olympics_zsar",
     "precomputed": "input_pipeline.datasets.precomputed",
     "toy_actions": "input_pipeline.datasets.toy_actions",
+    "ucf101_zsar": "input_pipeline.datasets.ucf101_zsar",
+    "video_folder": "input_pipeline.datasets.video_folder",
 }
 
 

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
+from tensorflow_datasets.proto import tf_example_pb2
 
-from input_pipeline import concepts, descriptions, files, splits
+from input_pipeline import concepts, descriptions, files, manifest, splits
 from input_pipeline.collection import SPLITS, Clip, Collection
 from input_pipeline.feature_store import FeatureStore
 
@@ -32,37 +33,49 @@ class Content(NamedTuple):
 
   Attributes:
     collection: clips, classes, vocabulary and splits.
-    store: the features of the clips, by position in `collection.clips`.
-    feature_dim: D.
+    store: the features of the clips, by position in `collection.clips`, of at least one.
     skipped: why a clip is not in the store, by position.
     source: written to source.json; "root" is the absolute folder of the videos or of the feature files.
   """
 
   collection: Collection
   store: FeatureStore
-  feature_dim: int
   skipped: dict[int, str]
   source: dict[str, Any]
 
+  @property
+  def shape(self) -> tuple[int, int]:
+    """V and D of its features. Raises: ValueError if there are none."""
+    for index in range(len(self.collection.clips)):
+      if index in self.store:
+        return self.store[index].views.shape
+    raise ValueError("no video has features")
+
 
 class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
-  """Writes examples of `name`, `feature`, `concept_ids`, `concept_scores`, `label` and `num_frames`."""
+  """Writes examples of `name`, `feature`, `concept_ids`, `concept_scores`, `label` and `num_frames`.
+
+  `feature` (D,) is the mean over the views of a video. Where there are several, `views` (V, D) holds each.
+  """
 
   def __init__(self, *, content: Content, **kwargs: Any):
     """Args: content: what to write; kwargs: as for every TFDS builder (data_dir, file_format)."""
     self._content = content
+    self._num_views, self._feature_dim = content.shape
     super().__init__(**kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
-    def vector(length: int, dtype: type[np.generic]) -> tfds.features.Tensor:
-      return tfds.features.Tensor(shape=(length,), dtype=dtype, encoding=tfds.features.Encoding.BYTES)
+    def array(dtype: type[np.generic], *shape: int) -> tfds.features.Tensor:
+      return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
 
+    several = {"views": array(np.float32, self._num_views, self._feature_dim)} if self._num_views > 1 else {}
     return self.dataset_info_from_configs(
         features=tfds.features.FeaturesDict({
             "name": tfds.features.Text(),
-            "feature": vector(self._content.feature_dim, np.float32),
-            "concept_ids": vector(concepts.TOP_CONCEPTS, np.int32),
-            "concept_scores": vector(concepts.TOP_CONCEPTS, np.float32),
+            "feature": array(np.float32, self._feature_dim),
+            **several,
+            "concept_ids": array(np.int32, concepts.TOP_CONCEPTS),
+            "concept_scores": array(np.float32, concepts.TOP_CONCEPTS),
             "label": tfds.features.Scalar(np.int64),
             "num_frames": tfds.features.Scalar(np.int64),
         }),
@@ -74,7 +87,7 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
   def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, Sequence[Callable[[], Iterator]]]:
     self._write_beside()
-    per_file = max(SHARD_BYTES // (4 * self._content.feature_dim), 1)
+    per_file = max(SHARD_BYTES // (4 * self._feature_dim * (1 + self._num_views)), 1)
     shards = {}
     for split in SPLITS:
       rows = [index for index, clip in enumerate(self._content.collection.clips)
@@ -88,7 +101,10 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
   def _examples(self, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     for index in rows:
       clip: Clip = self._content.collection.clips[index]
-      yield index, {"name": clip.name, "label": clip.label, **self._content.store[index]._asdict()}
+      fields = self._content.store[index]._asdict()
+      views = fields.pop("views")
+      several = {"views": views} if self._num_views > 1 else {}
+      yield index, {"name": clip.name, "label": clip.label, "feature": views.mean(axis=0), **several, **fields}
 
   def _write_beside(self) -> None:
     """The files beside the examples; `data_path` is the unfinished folder while TFDS generates."""
@@ -102,15 +118,18 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                for index, reason in sorted(self._content.skipped.items())]
     files.write_jsonl(folder / "skipped.jsonl", skipped)
     files.write_json(folder / "source.json", self._content.source)
+    manifest.write(folder / manifest.NAME, self.name, collection, self._content.store)
     for name, path in collection.extras.items():
       shutil.copyfile(path, folder / name)
 
 
 class _Writer(writer.ExampleWriter):
-  """TFDS's writer; a full disk is an OSError here too."""
+  """TFDS's writer; the same examples give the same bytes in every process, and a full disk is an OSError here too."""
 
   def write(self, path: str, examples: Iterable[tuple[int, bytes]]) -> None:
+    in_order = ((key, tf_example_pb2.Example.FromString(example).SerializeToString(deterministic=True))
+                for key, example in examples)
     try:
-      super().write(path, examples)
+      super().write(path, in_order)
     except RuntimeError as error:     # what array_record makes of it
       raise OSError(f"{path}: {error}") from error

@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict
 from input_pipeline import datasets
 
 EXPERIMENTS = sorted(path.stem for path in Path("configs").glob("*.py")
-                     if path.stem not in ("__init__", "common", "toy", "tsm", "bit"))
+                     if path.stem not in ("__init__", "common", "sizes", "tsm", "bit"))
 SHARED_FIELDS = ["seed", "batch_size", "eval_batch_size", "num_epochs", "log_every_steps", "data.data_dir",
                  "data.shuffle", "data.split_index", "data.class_text", "data.max_tokens",
                  "data.concept_definitions.input", "data.concept_definitions.rehearsal", "optimizer.name",
@@ -25,7 +25,7 @@ def test_every_method_has_a_config():
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("dataset", ["toy_actions", "precomputed", "kinetics_zsar"])
+@pytest.mark.parametrize("dataset", ["toy_actions", "precomputed", "kinetics_zsar", "ucf101_zsar", "video_folder"])
 def test_a_config_builds_and_has_the_shared_fields(experiment, dataset):
   config = importlib.import_module(f"configs.{experiment}").get_config(dataset)
   assert config.method == experiment and config.data.dataset == dataset

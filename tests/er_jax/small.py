@@ -1,5 +1,6 @@
 """A small prepared dataset made of numbers, a tiny BERT folder and configs of that size, for tests that train."""
 
+import copy
 import importlib
 import json
 import time
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from input_pipeline import files
 from input_pipeline.concepts import Concept
 from input_pipeline.descriptions import ActionClass
 from input_pipeline.prepared import Table
-from input_pipeline.splits import ClassSplits
+from input_pipeline.splits import ClassSplits, random_splits
 
 MOTIONS = ("push", "lift", "spin")
 OBJECTS = ("cup", "ball", "key", "star")
@@ -28,13 +30,16 @@ class SlowTable(Table):
     table.pause = pause
     return table
 
-  def features(self, rows):
+  def features(self, rows, view=None):
     time.sleep(self.pause)
-    return super().features(rows)
+    features = super().features(rows)
+    return features if view is None else features + np.float32((-0.5, 0.5)[view])      # two views, about their mean
 
 
 class SmallDataset:
   """Stands in for `prepared.Dataset`: 12 classes, 6 of them seen, features that show motion and object."""
+
+  num_views, split_seed, source = 1, None, {}
 
   def __init__(self, path: Path, train_per_class: int = 7, test_per_class: int = 4, feature_dim: int = 16,
                pause: float = 0.0, seen_held_out: bool = False):
@@ -47,6 +52,7 @@ class SmallDataset:
     unseen = [index for index in range(12) if index not in seen]
     self.splits = ClassSplits(seen, (tuple(unseen[:2]), tuple(unseen[2:4]), tuple(unseen[4:])),
                               (tuple(unseen[2:]), tuple(unseen[:2] + unseen[4:]), tuple(unseen[:4])))
+    self.divisions = (self.splits,)
     self.class_vectors = random.normal(size=(12, 6)).astype(np.float32)
     texts = [f"{action.name} {action.description}" for action in self.classes] + [
         f"{concept.name} {concept.definition}" for concept in self.concepts]
@@ -69,8 +75,27 @@ class SmallDataset:
     self._tables = {"train": table(seen, train_per_class), "val": table(held_out, test_per_class),
                     "test": table(held_out, test_per_class)}
 
+    files.write_jsonl(path / "classes.jsonl", ({"name": c.name, "description": c.description} for c in self.classes))
+
   def table(self, split: str) -> Table:
-    return self._tables[split]
+    return self._tables[split if self.split_seed is None else "test"]
+
+  def in_division(self, index: int) -> "SmallDataset":
+    other = copy.copy(self)
+    other.splits = self.divisions[index]
+    return other
+
+  def with_classes(self, classes: list[ActionClass]) -> "SmallDataset":
+    other = copy.copy(self)
+    other.classes = classes
+    return other
+
+  def split_at_random(self, num_splits: int) -> "SmallDataset":
+    """The test videos of all classes, divided as a dataset of random class splits is; needs `seen_held_out`."""
+    other = copy.copy(self)
+    drawn = random_splits(12, seed=3, num_splits=num_splits)
+    other.split_seed, other.divisions, other.splits = drawn.seed, drawn.divisions, drawn.divisions[0]
+    return other
 
   def video_path(self, name: str) -> None:
     return None

@@ -1,5 +1,6 @@
 """What a person meets at the command line: messages for mistakes, status 2, no traceback; and a whole small run."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from er_jax import main
-from input_pipeline import loaders
+from input_pipeline import loaders, prepared
 from input_pipeline.errors import UserError
 from tests.er_jax.small import SmallDataset, lines_of, small_config
 
@@ -95,6 +96,71 @@ def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeyp
   chosen = main.run(small_config("devise", bert_folder), str(workdir), mode="eval",
                     checkpoint=str(workdir / "checkpoints" / str(step)))
   assert chosen["splits"]["0"] == results["splits"]["0"]
+
+
+def test_each_random_class_split_has_a_model_of_its_own(tmp_path, bert_folder, monkeypatch):
+  dataset = SmallDataset(tmp_path, seen_held_out=True).split_at_random(num_splits=3)
+  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  workdir = tmp_path / "run"
+  results = main.run(small_config("devise", bert_folder), str(workdir))
+  assert json.loads((workdir / "results.json").read_text()) == results and set(results["splits"]) == {"0", "1", "2"}
+  for k, division in enumerate(dataset.divisions):
+    lines = lines_of(workdir / f"split{k}")
+    assert not any("split" in line for line in lines)      # no class validates: the last checkpoint is tested
+    split = results["splits"][str(k)]
+    assert split["step"] == lines[-1]["step"] == 2 * 2     # 24 videos of 6 seen classes: 2 batches an epoch
+    with np.load(workdir / "predictions" / f"test{k}.npz") as saved:
+      assert {name.split("/")[0] for name in saved["names"]} == {dataset.classes[c].name for c in division.test[0]}
+      correct = np.mean(saved["logits"].argmax(1) == saved["targets"])
+    assert split["precision@1"] == pytest.approx(100 * correct) and split["num_videos"] == 4 * 6
+  values = [split["precision@1"] for split in results["splits"].values()]
+  assert results["mean"]["precision@1"] == pytest.approx(np.mean(values))
+  assert results["std"]["precision@1"] == pytest.approx(np.std(values))
+  assert main.run(small_config("devise", bert_folder), str(workdir), mode="eval") == results
+
+  only = main.run(small_config("devise", bert_folder, data__max_splits=1), str(tmp_path / "only"))
+  assert only["splits"] == {"0": results["splits"]["0"]}
+
+
+def test_random_class_splits_have_no_split_index(tmp_path, bert_folder, monkeypatch):
+  dataset = SmallDataset(tmp_path, seen_held_out=True).split_at_random(num_splits=2)
+  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  with pytest.raises(UserError, match="split_index is 1, but small is split at random.*max_splits"):
+    main.run(small_config("devise", bert_folder, data__split_index=1), str(tmp_path / "run"))
+
+
+def test_views_are_averaged_as_features_or_as_scores(tmp_path, bert_folder, monkeypatch):
+  dataset = SmallDataset(tmp_path)
+  dataset.num_views = 2
+  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  found = {}
+  for way in ("features", "scores"):
+    for method in ("devise", "dem"):
+      workdir = tmp_path / f"{method}-{way}"
+      main.run(small_config(method, bert_folder, data__average_views=way), str(workdir))
+      with np.load(workdir / "predictions" / "test0.npz") as saved:
+        found[method, way] = saved["logits"]
+  # Bilinear scores of a mean are the mean of the scores; squared distances of it are smaller by the variance, 0.25.
+  np.testing.assert_allclose(found["devise", "features"], found["devise", "scores"], atol=1e-5)
+  np.testing.assert_allclose(found["dem", "features"] - found["dem", "scores"], 0.25 * 16, atol=1e-3)
+
+
+def test_results_name_the_descriptions_and_the_corrections(tmp_path, bert_folder, monkeypatch):
+  dataset = SmallDataset(tmp_path)
+  monkeypatch.setattr(prepared, "dataset_path", lambda data_dir, name: tmp_path)
+  monkeypatch.setattr(loaders, "open_dataset", lambda data_dir, name: dataset)
+  corrected = tmp_path / "corrections.jsonl"
+  corrected.write_text('{"name": "push key", "description": "a key is moved with somebody ."}\n')
+  plain = main.run(small_config("vse", bert_folder), str(tmp_path / "plain"))
+  listed = hashlib.sha256((tmp_path / "classes.jsonl").read_bytes()).hexdigest()
+  assert plain["data"]["descriptions"] == {"class_text": "name_description", "path": str(tmp_path / "classes.jsonl"),
+                                           "sha256": listed, "corrections": None}
+  other = main.run(small_config("vse", bert_folder, data__corrections=str(corrected)), str(tmp_path / "other"))
+  assert other["data"]["descriptions"]["sha256"] == listed
+  assert other["data"]["descriptions"]["corrections"] == {
+      "path": str(corrected), "sha256": hashlib.sha256(corrected.read_bytes()).hexdigest(), "num_changed": 1}
+  logits = [np.load(tmp_path / run / "predictions" / "test0.npz")["logits"] for run in ("plain", "other")]
+  assert not np.allclose(*logits)
 
 
 def test_held_out_videos_of_seen_classes_are_reported_and_compete(tmp_path, bert_folder, monkeypatch):

@@ -17,11 +17,12 @@ from input_pipeline.splits import ClassSplits
 FEATURE_DIM, NUM_CLASSES, NUM_CONCEPTS = 6, 7, 23
 
 
-def made_up_features(index: int) -> VideoFeatures:
-  """Features that say which clip they belong to: the first number is its index."""
+def made_up_features(index: int, num_views: int = 1) -> VideoFeatures:
+  """Features that say which clip they belong to: the first number is its index; each view is one more than the last."""
   random = np.random.default_rng(index)
+  first = np.array([index, *random.standard_normal(FEATURE_DIM - 1)], np.float32)
   return VideoFeatures(
-      feature=np.array([index, *random.standard_normal(FEATURE_DIM - 1)], np.float32),
+      views=np.stack([first + view for view in range(num_views)]),
       concept_ids=random.permutation(NUM_CONCEPTS)[:20].astype(np.int32),
       concept_scores=np.sort(random.random(20))[::-1].astype(np.float32),
       num_frames=16 + index,
@@ -44,15 +45,15 @@ def made_up_collection(num_clips: int) -> Collection:
   )
 
 
-def write_dataset(data_dir: Path, collection: Collection, skipped: dict[int, str]) -> Path:
+def write_dataset(data_dir: Path, collection: Collection, skipped: dict[int, str], num_views: int = 1) -> Path:
   """Writes the collection with made-up features; returns the dataset's folder."""
   store = FeatureStore(data_dir / "work", collection.clips)
   for index in range(len(collection.clips)):
     if index not in skipped:
-      store.add(index, NO_STAMP, made_up_features(index))
+      store.add(index, NO_STAMP, made_up_features(index, num_views))
   store.flush()
   source = {"root": str(data_dir / "videos"), "expected": len(collection.clips)}
-  content = Content(collection, store, FEATURE_DIM, skipped, source)
+  content = Content(collection, store, skipped, source)
   builder = Builder(content=content, data_dir=data_dir, file_format="array_record")
   builder.download_and_prepare(download_dir=data_dir / "work" / "downloads")
   return Path(builder.data_path)

@@ -17,6 +17,7 @@ from input_pipeline.collection import Clip
 from input_pipeline.errors import UserError
 from input_pipeline.extract import Extractor, extract
 from input_pipeline.feature_store import FeatureStore
+from input_pipeline.views import Views
 
 TSM = tsm.TSMConfig(stage_sizes=(1,), width=8, num_classes=5, shorter_side=36, crop=32)
 BIT = bit.BiTConfig(depths=(1,), base_width=8, num_groups=4, num_concepts=30, shorter_side=36, crop=32)
@@ -57,13 +58,13 @@ def clips(tmp_path_factory) -> list[Clip]:
 
 
 def by_hand(weights, frames: video.ClipFrames):
-  """Feature, concepts and scores of one clip: each network applied to this clip alone, the rest in NumPy."""
+  """Features of the views, concepts and scores of one clip: each network on this clip alone, the rest in NumPy."""
   tsm_config, tsm_variables, bit_config, bit_variables = weights
-  features, _ = apply_tsm(tsm_config, tsm_variables, frames.tsm[None])
+  features, _ = apply_tsm(tsm_config, tsm_variables, frames.tsm)
   logits = apply_bit(bit_config, bit_variables, frames.bit)
   mean = np.asarray(logits, np.float64)[frames.bit_mask].mean(0)
   best = np.argsort(-mean, kind="stable")[:20]
-  return np.asarray(features, np.float64)[0].mean(0), best, 1 / (1 + np.exp(-mean[best]))
+  return np.asarray(features, np.float64).mean(1), best, 1 / (1 + np.exp(-mean[best]))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -76,14 +77,16 @@ def apply_bit(config, variables, frames):
   return bit.BiT(config).apply(variables, bit.normalize(frames))
 
 
-def test_features_and_concepts_are_those_of_each_clip_alone(weights, clips, tmp_path):
+@pytest.mark.parametrize("views", [Views(), Views(2, 3), Views(2, 5, 1)], ids=["one", "three crops", "dense"])
+def test_features_and_concepts_are_those_of_each_clip_alone(weights, clips, tmp_path, views):
   store = FeatureStore(tmp_path / "work", clips)
-  extract(clips, Extractor(*weights, batch_size=4, devices=ONE), store, num_workers=2)
+  extract(clips, Extractor(*weights, batch_size=4, devices=ONE, views=views), store, num_workers=2)
   for index in (0, 1, 3, 10):
-    frames = video.read_clip(clips[index].path, 36, 32)
-    feature, concepts, scores = by_hand(weights, frames)
+    frames = video.read_clip(clips[index].path, 36, 32, views)
+    features, concepts, scores = by_hand(weights, frames)
     got = store[index]
-    np.testing.assert_allclose(got.feature, feature, atol=2e-5 * np.abs(feature).max())
+    assert got.views.shape == (views.count, TSM.feature_dim)
+    np.testing.assert_allclose(got.views, features, atol=2e-5 * np.abs(features).max())
     np.testing.assert_array_equal(got.concept_ids, concepts)
     np.testing.assert_allclose(got.concept_scores, scores, atol=1e-5)
     assert got.num_frames == 1 + 2 * index
@@ -101,7 +104,7 @@ def test_bad_videos_are_skipped_with_their_reason_and_the_others_are_all_there(w
   store = FeatureStore(tmp_path / "work", clips)
   skipped = extract(clips, Extractor(*weights, batch_size=4, devices=ONE), store, num_workers=3)
   assert list(skipped) == [2, 5, 8]
-  assert skipped[2] == "no such file" and skipped[5] and skipped[8]
+  assert skipped[2] == "no such file" and "web page" in skipped[5] and "cut off" in skipped[8]
   assert [i for i in range(11) if i in store] == [0, 1, 3, 4, 6, 7, 9, 10]
 
 
@@ -182,11 +185,14 @@ def test_unforeseen_failure_names_the_video(weights, clips, tmp_path, monkeypatc
   assert raised.value.__notes__ == [f"The video was {clips[0].path}."]
 
 
-def test_fingerprint_tells_weights_apart(weights):
+def test_fingerprint_tells_weights_and_views_apart(weights):
   tsm_config, tsm_variables, bit_config, bit_variables = weights
   same = Extractor(tsm_config, jax.tree.map(np.array, tsm_variables), bit_config, bit_variables, batch_size=2)
   other = Extractor(tsm_config, jax.tree.map(lambda x: x + 1e-6, tsm_variables), bit_config, bit_variables)
   assert Extractor(*weights).fingerprint() == same.fingerprint() != other.fingerprint()
+  prints = {Extractor(*weights, views=views).fingerprint()
+            for views in (Views(), Views(temporal_samples=3), Views(spatial_crops=3), Views(dense_stride=3))}
+  assert len(prints) == 4
 
 
 def test_backbones_of_different_crops_are_refused(weights):
@@ -197,14 +203,14 @@ def test_backbones_of_different_crops_are_refused(weights):
 
 @pytest.mark.skipif(jax.local_device_count() < 4, reason="needs four devices, e.g. simulated ones")
 def test_batch_is_divided_over_the_devices(weights, clips):
-  extractor = Extractor(*weights, batch_size=3, devices=jax.local_devices()[:4])
+  extractor = Extractor(*weights, batch_size=1, devices=jax.local_devices()[:4], views=Views(2))
   assert extractor.batch_size == 4
-  batch = [video.read_clip(clips[index].path, 36, 32) for index in (10, 0, 3)]
+  batch = [video.read_clip(clips[index].path, 36, 32, Views(2)) for index in (10, 0, 3)]
   features, ids, _ = extractor(batch)
-  assert {shard.data.shape for shard in features.addressable_shards} == {(1, extractor.feature_dim)}
+  assert {shard.data.shape for shard in features.addressable_shards} == {(1, 2, extractor.feature_dim)}
   for i, frames in enumerate(batch):
-    feature, best, _ = by_hand(weights, frames)
-    np.testing.assert_allclose(features[i], feature, atol=2e-5 * np.abs(feature).max())
+    expected, best, _ = by_hand(weights, frames)
+    np.testing.assert_allclose(features[i], expected, atol=2e-5 * np.abs(expected).max())
     np.testing.assert_array_equal(ids[i], best)
 
 

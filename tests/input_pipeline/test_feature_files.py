@@ -51,7 +51,7 @@ def test_features_and_concepts_are_those_of_the_files(fill):
   assert skipped == {}
   for index in range(NUM_CLIPS):
     got = store[index]
-    np.testing.assert_array_equal(got.feature, feature(index))
+    np.testing.assert_array_equal(got.views, [feature(index)])
     ids, scores = ([], []) if index == 4 else ([index, 9], [0.5, 0.25])        # the fifth has no entry
     assert got.concept_ids.tolist() == ids + [-1] * (20 - len(ids))
     assert got.concept_scores.tolist() == scores + [0] * (20 - len(scores))
@@ -78,8 +78,15 @@ def test_missing_file_is_a_reason_to_skip_also_without_concepts(collection, fill
 def test_other_floats_and_shapes_come_as_float32(collection, fill, dtype, shape):
   np.save(collection.clips[0].path, feature(3).astype(dtype).reshape(shape))
   store, _ = fill()
-  np.testing.assert_array_equal(store[0].feature, feature(3))
-  assert store[0].feature.dtype == np.float32
+  np.testing.assert_array_equal(store[0].views, [feature(3)])
+  assert store[0].views.dtype == np.float32
+
+
+def test_rows_of_a_file_are_views(collection, fill):
+  for index, clip in enumerate(collection.clips):
+    np.save(clip.path, [feature(index), feature(index + 1), feature(index + 2)])
+  store, _ = fill()
+  np.testing.assert_array_equal(store[2].views, [feature(2), feature(3), feature(4)])
 
 
 def cut(path):
@@ -97,14 +104,15 @@ BAD_FILES = {
     "archive": (lambda path: np.savez(open(path, "wb"), a=feature(0)), "is an archive of arrays"),
     "integers": (lambda path: np.save(path, np.arange(DIM)), "holds int64, expected floating-point numbers"),
     "texts": (lambda path: np.save(path, np.array(["a"])), "holds <U1, expected floating-point"),
-    "NaN": (lambda path: np.save(path, [[0, 1, np.nan, 3, 4]]), "holds nan at position 2"),
+    "NaN": (lambda path: np.save(path, [[0.0] * DIM, [0, 1, np.nan, 3, 4]]), "holds nan at position 2 of view 1"),
     "infinite": (lambda path: np.save(path, [0, -np.inf, 2, 3, 4]), "holds -inf at position 1"),
     "beyond float32": (lambda path: np.save(path, [1e200, 1, 2, 3, 4]), "holds inf at position 0"),
-    "several rows": (lambda path: np.save(path, np.zeros((2, DIM))), r"has shape \(2, 5\), expected \(D,\) or"),
+    "other number of views": (lambda path: np.save(path, np.zeros((2, DIM))),
+                              "has 2 views of 5 numbers, most others have 1 view of 5 numbers"),
     "three axes": (lambda path: np.save(path, np.zeros((1, 1, DIM))), r"has shape \(1, 1, 5\)"),
     "nothing": (lambda path: np.save(path, np.zeros((1, 0))), r"has shape \(1, 0\)"),
     "one number": (lambda path: np.save(path, np.float32(3)), r"has shape \(\)"),
-    "other length": (lambda path: np.save(path, np.zeros(DIM + 1)), "has 6 numbers, most others have 5"),
+    "other length": (lambda path: np.save(path, np.zeros(6)), "has 1 view of 6 numbers, most others have 1 view of 5"),
 }
 
 
@@ -134,24 +142,24 @@ def test_when_the_bad_file_is_mended_only_it_is_read_again(collection, fill, mon
   monkeypatch.setattr(feature_files, "read_feature", lambda path: read.append(path.stem) or real(path))
   store, _ = fill()
   assert read == ["v2"] and len(store) == NUM_CLIPS
-  np.testing.assert_array_equal(store[2].feature, feature(2))
+  np.testing.assert_array_equal(store[2].views, [feature(2)])
 
 
 @pytest.mark.parametrize("mended", ["first", "others"])
 def test_first_file_being_the_odd_one_is_told_and_mended(collection, fill, mended):
   long = np.zeros(DIM + 2, np.float32)
   np.save(collection.clips[0].path, long)
-  with pytest.raises(UserError, match="v0.npy: has 7 numbers, most others have 5"):
+  with pytest.raises(UserError, match="v0.npy: has 1 view of 7 numbers, most others have 1 view of 5"):
     fill()
   for index in [0] if mended == "first" else range(1, NUM_CLIPS):
     np.save(collection.clips[index].path, feature(index) if mended == "first" else long)
   store, _ = fill()
-  assert {len(store[index].feature) for index in (0, 1, 2, 3, 5)} == {5 if mended == "first" else 7}
+  assert {store[index].views.shape[1] for index in (0, 1, 2, 3, 5)} == {5 if mended == "first" else 7}
 
 
 def test_stopped_run_goes_on_where_it_was(collection, fill, monkeypatch):
   real = feature_files.read_feature
-  monkeypatch.setattr(feature_store, "SHARD_VIDEOS", 2)
+  monkeypatch.setattr(feature_store, "CHUNK_VIDEOS", 2)
 
   def stop(path):
     if path.stem == "v3":

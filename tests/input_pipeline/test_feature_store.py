@@ -14,7 +14,7 @@ from input_pipeline.feature_store import NO_STAMP, FeatureStore, VideoFeatures, 
 
 def features(index: int) -> VideoFeatures:
   concepts, scores = np.arange(20, dtype=np.int32), np.zeros(20, np.float32)
-  return VideoFeatures(np.full(3, index, np.float32), concepts, scores, index)
+  return VideoFeatures(np.full((2, 3), index, np.float32), concepts, scores, index)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_unflushed_features_are_not_there(tmp_path, clips):
 
 
 def test_shards_are_written_after_a_number_of_videos(tmp_path, clips, monkeypatch):
-  monkeypatch.setattr(feature_store, "SHARD_VIDEOS", 3)
+  monkeypatch.setattr(feature_store, "CHUNK_VIDEOS", 3)
   store = FeatureStore(tmp_path / "work", clips)
   for index in range(8):
     store.add(index, stamp(clips[index].path), features(index))
@@ -58,7 +58,7 @@ def test_shards_are_written_after_a_number_of_videos(tmp_path, clips, monkeypatc
 
 
 def test_shards_are_written_after_a_time(tmp_path, clips, monkeypatch):
-  monkeypatch.setattr(feature_store, "SHARD_SECONDS", 0.0)
+  monkeypatch.setattr(feature_store, "CHUNK_SECONDS", 0.0)
   store = FeatureStore(tmp_path / "work", clips)
   store.add(1, stamp(clips[1].path), features(1))
   assert 1 in store

@@ -37,7 +37,7 @@ def test_example_set_holds_the_clips_of_its_classes_in_stored_order(prepared, se
   assert seen.labels.tolist() == [clip.label for clip in clips]
   assert seen.targets.tolist() == [SEEN.index(clip.label) for clip in clips]
   assert np.array_equal(seen.concept_ids, [prepared.features[i].concept_ids for i in expected])
-  assert np.array_equal(seen.features(range(len(seen))), [prepared.features[i].feature for i in expected])
+  assert np.array_equal(seen.features(range(len(seen))), [prepared.features[i].views[0] for i in expected])
 
 
 def test_targets_follow_the_order_of_the_class_list(prepared, dataset):

@@ -1,13 +1,10 @@
 """From video files to a dataset on disk, through interruptions, broken files and full disks.
 
-`command()` is `python -m input_pipeline.prepare` with a dozen small videos and random weights; some tests run
-it in a process of its own so that they can kill it.
+Some tests run the command in a process of its own so that they can kill it (small_preparation.py).
 """
 
 import fcntl
-import itertools
 import json
-import os
 import resource
 import shutil
 import signal
@@ -16,152 +13,25 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
-from input_pipeline import errors, feature_store, prepare, video
-from input_pipeline.backbones import bit, checkpoints, tsm
-from input_pipeline.collection import Clip, Collection
+from input_pipeline import prepare
+from input_pipeline.backbones import checkpoints
 from input_pipeline.concepts import Concept, write_concepts
 from input_pipeline.datasets import toy_actions
-from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
 from input_pipeline.prepared import open_dataset
-from input_pipeline.splits import ClassSplits
 from tests.input_pipeline.published_layout import write_layout
+from tests.input_pipeline.small_preparation import (
+    NUM_CLIPS, Inputs, assert_same, chunks, examples, inputs, run, small, small_collection, start, videos_read, whole)
 
-NUM_CLIPS = 12
-TSM = tsm.TSMConfig(stage_sizes=(1,), width=8, num_classes=5, shorter_side=36, crop=32)
-BIT = bit.BiTConfig(depths=(1,), base_width=8, num_groups=4, num_concepts=25, shorter_side=36, crop=32)
-
-
-def small_collection(source: Path) -> Collection:
-  """Twelve clips in an order unlike that of their names; 0 to 5 train, then 3 val, 3 test."""
-  clips = [Clip(f"v{(i * 7) % NUM_CLIPS}", source / f"v{(i * 7) % NUM_CLIPS}.mp4", i // 3, split)
-           for i, split in enumerate(["train"] * 6 + ["val"] * 3 + ["test"] * 3)]
-  return Collection(
-      clips=clips,
-      classes=[ActionClass(f"class {label}", f"description {label}") for label in range(4)],
-      concepts=[Concept(f"n{i}", f"thing {i}", "a thing") for i in range(25)],
-      splits=ClassSplits((0, 1), ((2,),), ((3,),)),
-      extras={},
-  )
+__all__ = ["inputs", "small", "videos_read", "whole"]     # the fixtures
 
 
-class Inputs(NamedTuple):
-  """Folders that the tests share: videos, and weights of both networks."""
-
-  source: Path
-  tsm: Path
-  bit: Path
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Inputs:
-  folder = tmp_path_factory.mktemp("inputs")
-  for i in range(NUM_CLIPS):
-    frames = np.random.default_rng(i).integers(0, 256, (2 + i, 72, 80, 3), np.uint8)
-    video.write_video(folder / f"v{i}.mp4", frames)
-  random = np.random.default_rng(0)
-
-  def weights(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-    values = random.uniform(0.5, 0.8, leaf.shape) if leaf.ndim == 1 else random.normal(0, 0.1, leaf.shape)
-    return values.astype(np.float32)
-
-  frames = jnp.zeros((1, 8, 32, 32, 3))
-  for kind, network, example in (("tsm", tsm.TSM(TSM), frames), ("bit", bit.BiT(BIT), frames[0])):
-    variables = jax.tree.map(weights, jax.eval_shape(network.init, jax.random.key(0), example))
-    checkpoints.save_npz(folder / f"{kind}.npz", network.config, variables)
-  return Inputs(folder, folder / "tsm.npz", folder / "bit.npz")
-
-
-def be_small(patch: pytest.MonkeyPatch) -> None:
-  """toy_actions is the small collection, the small networks are known sizes, and shards hold two videos."""
-  patch.setattr(toy_actions, "collection", small_collection)
-  patch.setitem(tsm.VARIANTS, "tsm_small", TSM)
-  patch.setitem(bit.VARIANTS, "bit_small", BIT)
-  patch.setattr(feature_store, "SHARD_VIDEOS", 2)
-
-
-@pytest.fixture
-def small(monkeypatch) -> None:
-  be_small(monkeypatch)
-
-
-@pytest.fixture
-def videos_read(monkeypatch) -> list[str]:
-  """Names of the videos that this process reads from now on."""
-  names, read = [], video.read_clip
-  monkeypatch.setattr(video, "read_clip", lambda path, *args: names.append(path.stem) or read(path, *args))
-  return names
-
-
-@pytest.fixture(scope="module")
-def whole(inputs, tmp_path_factory) -> Path:
-  """The data_dir of an uninterrupted run."""
-  data_dir = tmp_path_factory.mktemp("whole")
-  with pytest.MonkeyPatch.context() as patch:
-    be_small(patch)
-    run(inputs, data_dir)
-  return data_dir
-
-
-def examples(data_dir: Path) -> dict[str, list[dict]]:
-  """All examples of the prepared dataset, by split, read by TFDS alone."""
-  built = tfds.builder_from_directory(str(data_dir / "toy_actions" / "1.0.0"))
-  return {split: list(built.as_data_source(split)) for split in built.info.splits}
-
-
-def assert_same(data_dir: Path, other: Path) -> None:
-  for split, expected in examples(other).items():
-    got = examples(data_dir)[split]
-    assert [example["name"] for example in got] == [example["name"] for example in expected]
-    for a, b in zip(got, expected, strict=True):
-      for field in b:
-        np.testing.assert_array_equal(a[field], b[field])
-
-
-def command() -> None:
-  """What the process that `start` starts does; SMALL_STOP says how to make it easy to stop."""
-  be_small(pytest.MonkeyPatch())
-  if os.environ["SMALL_STOP"] == "slow":
-    read_clip = video.read_clip
-    video.read_clip = lambda *args: time.sleep(0.1) or read_clip(*args)
-  else:    # dies while TFDS writes the examples
-    get, reads = feature_store.FeatureStore.__getitem__, itertools.count()
-    feature_store.FeatureStore.__getitem__ = lambda store, index: (
-        os.kill(os.getpid(), signal.SIGKILL) if next(reads) == 7 else get(store, index))
-  prepare.define_flags()
-  errors.run(prepare.main)
-
-
-def start(inputs: Inputs, data_dir: Path, stop: str) -> subprocess.Popen:
-  """`command()` in a process of its own."""
-  here = Path(__file__).parent
-  environment = {**os.environ, "SMALL_STOP": stop, "PYTHONPATH": f"{here}:{here.parents[1]}"}
-  options = {"dataset": "toy_actions", "data_dir": data_dir, **inputs._asdict(),
-             "batch_size": 2, "num_workers": 1}
-  flags = [f"--{name}={value}" for name, value in options.items()]
-  return subprocess.Popen([sys.executable, "-c", "import test_prepare; test_prepare.command()", *flags],
-                          env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def run(inputs: Inputs, data_dir: Path) -> Path:
-  """The same in this process, where nothing is compiled anew; needs the fixture `small`."""
-  return prepare.prepare("toy_actions", data_dir, *inputs, batch_size=2, num_workers=2)
-
-
-def shards(data_dir: Path) -> list[Path]:
-  return sorted(data_dir.glob("toy_actions/.extraction-*/*.npz"))
-
-
-def videos_in(shard: Path, source: Path) -> list[str]:
-  with np.load(shard) as arrays:
+def videos_in(chunk: Path, source: Path) -> list[str]:
+  with np.load(chunk) as arrays:
     return [small_collection(source).clips[index].name for index in arrays["stamps"][:, 0]]
 
 
@@ -176,7 +46,7 @@ def test_dataset_holds_every_video_once_in_the_order_of_the_clips(inputs, whole)
     assert [row["num_frames"] for row in rows] == [2 + int(clip.name[1:]) for clip in expected]
   assert sorted(path.name for path in (whole / "toy_actions").iterdir()) == [".lock", "1.0.0"]
   source = open_dataset(whole, "toy_actions").source
-  assert source["root"] == str(inputs.source)
+  assert source["root"] == str(inputs.source) and source["views"]["temporal_samples"] == 1
   assert (source["expected"], source["found"], source["written"], source["skipped"]) == (12, 12, 12, 0)
 
 
@@ -212,18 +82,18 @@ def test_prepared_dataset_of_other_weights_is_not_taken_for_it(inputs, whole, sm
 
 def test_run_killed_while_extracting_goes_on_without_redoing_or_losing_a_video(
     inputs, whole, small, videos_read, tmp_path, capsys):
-  process = start(inputs, tmp_path, stop="slow")
-  while len(shards(tmp_path)) < 2 and process.poll() is None:
+  process = start(inputs, tmp_path, stop="stuck")
+  while len(chunks(tmp_path)) < 2 and process.poll() is None:
     time.sleep(0.005)
   process.kill()
   assert process.wait() == -signal.SIGKILL, process.stderr.read()
   assert not (tmp_path / "toy_actions" / "1.0.0").exists()
-  done = [name for shard in shards(tmp_path) for name in videos_in(shard, inputs.source)]
+  done = [name for chunk in chunks(tmp_path) for name in videos_in(chunk, inputs.source)]
   assert 4 <= len(done) == len(set(done)) < NUM_CLIPS
   run(inputs, tmp_path)
   assert sorted([*done, *videos_read]) == sorted(f"v{i}" for i in range(NUM_CLIPS))
   assert_same(tmp_path, whole)
-  assert shards(tmp_path) == []
+  assert chunks(tmp_path) == []
   (total,) = [line for line in capsys.readouterr().out.splitlines() if "all splits" in line]
   assert total.split("│")[2:5] == ["       12 ", "    12 ", "      12 "]
 
@@ -242,9 +112,9 @@ def test_run_killed_while_writing_leaves_nothing_that_looks_whole_and_goes_on(
 
 
 @pytest.mark.parametrize(
-    "limit, num_shards", [(1000, 0), (7000, 6)], ids=["while extracting", "while writing"])
+    "limit, num_chunks", [(1000, 0), (7000, 6)], ids=["while extracting", "while writing"])
 def test_full_disk_leaves_nothing_that_looks_whole_and_the_run_goes_on(
-    inputs, whole, small, tmp_path, limit, num_shards):
+    inputs, whole, small, tmp_path, limit, num_chunks):
   before = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))      # no file may grow larger than that
   try:
@@ -252,7 +122,7 @@ def test_full_disk_leaves_nothing_that_looks_whole_and_the_run_goes_on(
       run(inputs, tmp_path)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-  assert len(shards(tmp_path)) == num_shards
+  assert len(chunks(tmp_path)) == num_chunks
   assert list((tmp_path / "toy_actions").glob("[!.]*")) == []
   run(inputs, tmp_path)
   assert_same(tmp_path, whole)
@@ -260,7 +130,7 @@ def test_full_disk_leaves_nothing_that_looks_whole_and_the_run_goes_on(
 
 def test_terminated_run_says_how_to_go_on(inputs, tmp_path):
   process = start(inputs, tmp_path, stop="slow")
-  while not shards(tmp_path) and process.poll() is None:
+  while not chunks(tmp_path) and process.poll() is None:
     time.sleep(0.005)
   process.terminate()
   _, err = process.communicate(timeout=60)
@@ -275,7 +145,7 @@ def test_run_waits_while_another_prepares_the_same_dataset(inputs, whole, small,
     fcntl.flock(lock, fcntl.LOCK_EX)
     waiting = thread.submit(run, inputs, tmp_path)
     time.sleep(0.3)
-    assert not waiting.done() and not shards(tmp_path)
+    assert not waiting.done() and not chunks(tmp_path)
     assert "Another process is preparing" in capsys.readouterr().err
     shutil.copytree(whole / "toy_actions" / "1.0.0", tmp_path / "toy_actions" / "1.0.0")
     fcntl.flock(lock, fcntl.LOCK_UN)
@@ -311,11 +181,11 @@ def test_nothing_readable_is_an_error_that_shows_why(inputs, small, tmp_path):
 
 
 def test_other_weights_start_afresh(inputs, small, tmp_path):
-  work = tmp_path / "toy_actions" / ".extraction-0123456789abcdef"
+  work = tmp_path / "extraction" / "toy_actions" / "0123456789ab-0123456789ab" / "shard-00000-of-00001"
   work.mkdir(parents=True)
   (work / "000000.npz").write_bytes(b"of other weights")
   run(inputs, tmp_path)
-  assert not work.exists()
+  assert not (tmp_path / "extraction").exists()
 
 
 def test_vocabulary_must_be_that_of_the_bit_weights(inputs, small, tmp_path, monkeypatch):
@@ -342,6 +212,14 @@ def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_pat
   monkeypatch.delattr(toy_actions, "TSM_WEIGHTS")
   with pytest.raises(UserError, match="give --tsm=WEIGHTS"):
     prepare.prepare("toy_actions", tmp_path, inputs.source)
+
+
+def test_folder_that_cannot_be_written_to_is_named_without_a_traceback(inputs, tmp_path):
+  (tmp_path / "data").write_text("a file where the folder should be")
+  process = start(inputs, tmp_path / "data", stop="")
+  _, err = process.communicate(timeout=120)
+  assert process.returncode == 1
+  assert f"cannot write the dataset" in err and str(tmp_path / "data") in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("flag", ["tsm", "bit"])

@@ -10,7 +10,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from input_pipeline.errors import UserError
+from input_pipeline.loaders import class_means, examples
 from input_pipeline.prepared import PIECES, need, open_dataset
+from input_pipeline.splits import ClassSplits, RandomSplits
+from tests.input_pipeline.conftest import made_up_collection, made_up_features, write_dataset
 
 
 def test_what_lies_beside_the_examples_is_read_back(prepared):
@@ -50,7 +53,7 @@ def test_tfds_alone_reads_the_examples_in_the_order_of_the_clips(prepared):
       assert example["num_frames"] == expected.num_frames and isinstance(example["num_frames"], int)
       for field in ("feature", "concept_ids", "concept_scores"):
         assert example[field].dtype == (np.int32 if field == "concept_ids" else np.float32)
-        assert np.array_equal(example[field], getattr(expected, field))
+        assert np.array_equal(example[field], expected.views[0] if field == "feature" else getattr(expected, field))
 
 
 def test_dataset_without_division_is_read_as_all(undivided):
@@ -66,6 +69,44 @@ def test_splits_together_are_read_as_all(prepared):
   table = open_dataset(prepared.data_dir, "toy_actions").table("all")
   expected = {clip.name for i, clip in enumerate(prepared.collection.clips) if i not in prepared.skipped}
   assert len(table.names) == 58 and set(table.names) == expected
+
+
+def test_with_random_class_splits_the_class_alone_says_where_a_video_belongs(tmp_path):
+  divisions = (ClassSplits((0, 1, 2, 3), ((),), ((4, 5, 6),)), ClassSplits((6, 5, 1), ((),), ((0, 2, 3, 4),)))
+  collection = made_up_collection(20)._replace(splits=RandomSplits(9, divisions))
+  write_dataset(tmp_path, collection, skipped={})
+  dataset = open_dataset(tmp_path, "toy_actions")
+  assert (dataset.split_seed, dataset.divisions, dataset.splits) == (9, divisions, divisions[0])
+  other = dataset.in_division(1)
+  assert other.splits == divisions[1] and dataset.splits == divisions[0]
+  seen = examples(other, "train", other.splits.seen)
+  assert sorted(seen.names) == sorted(clip.name for clip in collection.clips if clip.label in (6, 5, 1))
+  index_of = {clip.name: index for index, clip in enumerate(collection.clips)}
+  assert seen.features(np.arange(len(seen)))[:, 0].tolist() == [index_of[name] for name in seen.names]
+  unseen = examples(other, "test", other.splits.test[0])
+  assert sorted([*seen.names, *unseen.names]) == sorted(index_of)
+
+
+def test_features_of_one_view_and_their_mean(tmp_path):
+  collection = made_up_collection(20)
+  write_dataset(tmp_path, collection, skipped={}, num_views=3)
+  dataset = open_dataset(tmp_path, "toy_actions")
+  assert (dataset.num_views, dataset.feature_dim) == (3, 6)
+  indices = [index for index, clip in enumerate(collection.clips) if clip.split == "train"]
+  first = np.stack([made_up_features(index).views[0] for index in indices])
+  train, rows = examples(dataset, "train", range(4)), np.arange(len(indices))
+  np.testing.assert_allclose(train.features(rows), first + 1, rtol=1e-6)
+  for view in range(3):
+    np.testing.assert_array_equal(train.of_view(view).features(rows), first + view)
+  np.testing.assert_array_equal(train.of_view(2).features([3, 1]), first[[3, 1]] + 2)
+
+
+def test_class_means_are_those_of_the_stored_features(prepared):
+  dataset = open_dataset(prepared.data_dir, "toy_actions")
+  expected = [np.mean([prepared.features[i].views[0] for i in prepared.clips_of(label)], axis=0) for label in (3, 0)]
+  np.testing.assert_allclose(class_means(dataset, "train", [3, 0]), expected, rtol=1e-5)
+  with pytest.raises(UserError, match="class 'action 5' has no video in 'train'"):
+    class_means(dataset, "train", [3, 5])
 
 
 def test_tensorflow_is_not_needed(prepared):

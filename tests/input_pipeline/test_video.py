@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from input_pipeline import video
+from input_pipeline.views import Views, bit_indices, tsm_indices
 
 COUNT = 24
 STEADY = list(range(COUNT))
@@ -251,7 +252,7 @@ def test_one_frame_is_a_video(tmp_path):
   clip = video.read_clip(path, 48, 32)
   assert video.count_frames(path) == clip.num_frames == 1
   assert clip.bit_mask.tolist() == [True] + [False] * 7
-  assert all(np.array_equal(frame, clip.bit[0]) for frame in clip.tsm)
+  assert clip.tsm.shape == (1, 8, 32, 32, 3) and (clip.tsm == clip.bit[0]).all()
 
 
 @pytest.mark.parametrize("kind", ["b_frames", "h264_avi", "mpeg4_b_frames_avi", "vp9", "transport_stream"])
@@ -285,6 +286,10 @@ def no_film(name):
   path = pathlib.Path(name)
   if name == "text.mp4":
     path.write_text("Once upon a time there was a video.\n" * 50)
+  elif name == "page.mp4":
+    path.write_text("\ufeff\n<!DOCTYPE HTML>\n<html><body>404: not found</body></html>")
+  elif name == "refusal.avi":
+    path.write_text('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>')
   elif name == "zero.mp4":
     path.touch()
   elif name == "folder.mp4":
@@ -311,6 +316,8 @@ def no_film(name):
     ("folder.mp4", "is a directory"),
     ("zero.mp4", "empty"),
     ("text.mp4", "not a video"),
+    ("page.mp4", "looks like a web page, not a video; its download probably failed"),
+    ("refusal.avi", "looks like a web page"),
     ("cut.mp4", "not a video, or cut off"),
     ("noise.mp4", "no frame in it can be decoded"),
     ("sound.mp4", "no video stream in it, only sound"),
@@ -341,34 +348,6 @@ def test_a_cover_picture_is_no_video(tmp_path):
     container.mux(packet)
   with pytest.raises(video.VideoError, match="no video stream"):
     video.read_clip(tmp_path / "song.mp4")
-
-
-@pytest.mark.parametrize("num_frames,expected", [
-    (1, [0, 0, 0, 0, 0, 0, 0, 0]),
-    (3, [0, 0, 0, 1, 1, 2, 2, 2]),           # 0.19 0.56 0.94 1.31 1.69 2.06 2.44 2.81
-    (8, [0, 1, 2, 3, 4, 5, 6, 7]),
-    (16, [1, 3, 5, 7, 9, 11, 13, 15]),
-    (100, [6, 18, 31, 43, 56, 68, 81, 93]),  # 6.25 + 12.5 x
-])
-def test_tsm_takes_the_middle_of_eight_equal_stretches(num_frames, expected):
-  assert video.tsm_indices(num_frames).tolist() == expected
-
-
-@pytest.mark.parametrize("num_frames,expected", [
-    (1, [0]),
-    (8, [0, 1, 2, 3, 4, 5, 6, 7]),
-    (9, [0, 1, 2, 3, 5, 6, 7, 8]),           # steps of 8/7
-    (16, [0, 2, 4, 6, 9, 11, 13, 15]),       # steps of 15/7
-    (100, [0, 14, 28, 42, 57, 71, 85, 99]),  # steps of 99/7
-])
-def test_bit_spreads_eight_frames_from_first_to_last(num_frames, expected):
-  assert video.bit_indices(num_frames).tolist() == expected
-
-
-def test_no_frames_have_no_indices():
-  for indices in (video.tsm_indices, video.bit_indices):
-    with pytest.raises(ValueError, match="at least 1"):
-      indices(0)
 
 
 def triangle_weights(size, new_size):
@@ -412,11 +391,95 @@ def test_read_clip_gives_both_backbones_their_frames(count, tmp_path):
   clip = video.read_clip(path, shorter_side=40, crop=36)
   frames = [video.preprocess(frame, 40, 36) for frame in plain_decode(path)]
   assert clip.num_frames == count
-  assert clip.tsm.shape == clip.bit.shape == (8, 36, 36, 3) and clip.tsm.dtype == clip.bit.dtype == np.uint8
-  assert same(clip.tsm, [frames[i] for i in video.tsm_indices(count)])
+  assert clip.tsm.shape == (1, 8, 36, 36, 3) and clip.bit.shape == (8, 36, 36, 3)
+  assert clip.tsm.dtype == clip.bit.dtype == np.uint8
+  assert same(clip.tsm[0], [frames[i] for i in tsm_indices(count)])
   assert clip.bit_mask.tolist() == [i < count for i in range(8)]
-  assert same(clip.bit[clip.bit_mask], [frames[i] for i in video.bit_indices(count)])
+  assert same(clip.bit[clip.bit_mask], [frames[i] for i in bit_indices(count)])
   assert not clip.bit[~clip.bit_mask].any()
+
+
+# 32 x 42 pixels after the resize, so that the steps are (42 - 32) // 4 = 2 for squares of 32, 3 and 1 for those of 28.
+SQUARES = {
+    1: [np.s_[2:30, 7:35]],
+    3: [np.s_[:, 0:32], np.s_[:, 8:40], np.s_[:, 4:36]],
+    5: [np.s_[0:28, 0:28], np.s_[0:28, 12:40], np.s_[4:32, 0:28], np.s_[4:32, 12:40], np.s_[2:30, 6:34]],
+}
+
+
+@pytest.mark.parametrize("crops", SQUARES)
+def test_views_are_the_crops_one_after_another_each_at_its_times_and_bit_sees_the_centre(crops, tmp_path, monkeypatch):
+  path = encode(tmp_path / "a.mp4", textured(17), g=6)
+  frames = [np.asarray(video.resize(frame, 32)) for frame in plain_decode(path)]
+  resized, resize = [], video.resize
+  monkeypatch.setattr(video, "resize", lambda frame, side: resized.append(frame) or resize(frame, side))
+  clip = video.read_clip(path, shorter_side=32, crop=28, views=Views(temporal_samples=2, spatial_crops=crops))
+  times = [1, 3, 5, 7, 9, 11, 13, 15], [0, 2, 4, 6, 8, 10, 12, 14]       # int(17/16 + 17/8 x); 17 // 8 x
+  assert same(clip.tsm, [[frames[i][square] for i in time] for square in SQUARES[crops] for time in times])
+  assert same(clip.bit, [frames[i][2:30, 7:35] for i in (0, 2, 5, 7, 9, 11, 14, 16)])      # round(16 / 7 x)
+  assert len(resized) == 17      # 16 frames for TSM, 8 for BiT, of which only the last is not among those
+
+
+@pytest.mark.parametrize("name", ["a b (c) #1 & 100%.mp4", "ünïcode 拍手.mp4", "caf\udce9.mp4", "%03d.mp4", "a:b.mp4"])
+def test_any_file_name_will_do(name, tmp_path):
+  os.rename(encode(tmp_path / "a.mp4", map(numbered, range(3))), tmp_path / name)
+  assert video.read_clip(tmp_path / name, 48, 32).num_frames == video.count_frames(tmp_path / name) == 3
+
+
+NO_PICTURE = bytes.fromhex("000001b6 50007f")      # MPEG-4's "vop_coded = 0": nothing new to show
+
+
+def as_avi(path, count, bf, rewrite, size=(48, 64)):
+  """Writes an AVI file of `rewrite`(MPEG-4 packets, [(key, bytes)]), marked as XviD's, of numbered frames."""
+  encoded = encode(path.with_suffix(".mkv"), (numbered(i, *size) for i in range(count)), "mpeg4",
+                   bf=bf, g=8, b=8000000, sc_threshold=1000000000)
+  with av.open(str(encoded)) as container, av.open(str(path), "w") as output:
+    header = container.streams.video[0].codec_context.extradata
+    packets = [(packet.is_keyframe, bytes(packet)) for packet in container.demux(video=0) if packet.size]
+    packets[0] = (True, header + packets[0][1])
+    stream = output.add_stream("mpeg4", rate=25)
+    stream.height, stream.width = size
+    stream.pix_fmt, stream.codec_context.codec_tag = "yuv420p", "XVID"
+    for time, (key, data) in enumerate(rewrite(packets)):
+      packet = av.Packet(data)
+      packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), key
+      packet.pts = packet.dts = time
+      output.mux(packet)
+  return path
+
+
+def packed(packets):
+  """B frames as DivX and XviD store them in AVI: in the packet of the frame that they need, then an empty one."""
+  vop = b"\x00\x00\x01\xb6"
+  key, first = packets[0]
+  result = [(key, first.replace(vop, b"\x00\x00\x01\xb2DivX503b1393p" + vop, 1))]
+  for key, data in packets[1:]:
+    if data[data.index(vop) + 4] >> 6 == 2:      # a B frame
+      result[-1] = (result[-1][0], result[-1][1] + data)
+      result.append((False, NO_PICTURE))
+    else:
+      result.append((key, data))
+  return result
+
+
+def with_gaps(packets):
+  """Now and then a packet that shows nothing, as for a frame that was dropped in recording."""
+  return [*packets[:5], (False, NO_PICTURE), *packets[5:14], (False, NO_PICTURE), *packets[14:]]
+
+
+@pytest.mark.parametrize("bf,rewrite", [(0, list), (1, list), (1, packed), (0, with_gaps)])
+def test_frames_of_xvid_and_divx_files_are_exact(bf, rewrite, tmp_path):
+  path = as_avi(tmp_path / "v_Archery_g01_c01.avi", COUNT, bf, rewrite)
+  assert [number_of(video.read_frames(path, [i])[0]) for i in range(COUNT)] == list(range(COUNT))
+  assert same(video.read_frames(path, range(COUNT)), plain_decode(path))
+  assert video.count_frames(path) == video.read_clip(path, 48, 32).num_frames == COUNT
+
+
+def test_a_video_of_ucf101s_kind_gives_the_frames_of_the_published_times(tmp_path):
+  path = as_avi(tmp_path / "a.avi", 40, 0, list, size=(240, 320))
+  clip = video.read_clip(path)
+  assert [number_of(frame) for frame in clip.tsm[0]] == [2, 7, 12, 17, 22, 27, 32, 37]      # 2.5 + 5 x
+  assert [number_of(frame) for frame in clip.bit] == [0, 6, 11, 17, 22, 28, 33, 39]         # 39 / 7 x
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
@@ -457,7 +520,7 @@ def test_frames_of_a_real_clip_equal_a_plain_decode():
   count = len(frames)
   clip = video.read_clip(path)
   assert video.count_frames(path) == clip.num_frames == count
-  assert same(clip.tsm, [video.preprocess(frames[i]) for i in video.tsm_indices(count)])
-  assert same(clip.bit, [video.preprocess(frames[i]) for i in video.bit_indices(count)])
+  assert same(clip.tsm[0], [video.preprocess(frames[i]) for i in tsm_indices(count)])
+  assert same(clip.bit, [video.preprocess(frames[i]) for i in bit_indices(count)])
   wanted = [count - 1, 0, 57, 13, 58]
   assert same(video.read_frames(path, wanted), [frames[i] for i in wanted])

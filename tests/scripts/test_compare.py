@@ -66,6 +66,7 @@ def test_table_is_over_splits_and_seeds_and_a_second_call_reuses_the_runs(tmp_pa
   expected.append(np.array([run["seen"]["precision@1"] for run in runs]))
 
   table = (workdir / "table.md").read_text()
+  assert "On 16, 16 and 16 unseen videos, 10 seen ones." in table
   line = next(line for line in table.splitlines() if line.startswith("| DEVISE"))
   np.testing.assert_allclose(numbers(line), [(v.mean(), v.std()) for v in expected], atol=0.051)
   level = next(line for line in table.splitlines() if line.startswith("| chance"))

@@ -9,7 +9,6 @@ README.md here shows the layout.
 from pathlib import Path
 
 from input_pipeline import collection as collections
-from input_pipeline import vectors
 from input_pipeline.concepts import Concept, read_concepts
 from input_pipeline.datasets.precomputed import metadata
 from input_pipeline.errors import UserError
@@ -33,14 +32,15 @@ def collection(source: Path) -> collections.Collection:
   source = Path(source)
   _require_layout(source)
   folder = source / METADATA
-  classes = metadata.read_classes(_class_file(folder))
+  classes = metadata.read_classes(metadata.class_file(folder))
   splits = metadata.read_splits(folder, len(classes))
   return collections.check(collections.Collection(
-      clips=metadata.read_clips(folder, splits, len(classes), source / FEATURES),
+      clips=[collections.Clip(video.name, source / FEATURES / f"{video.name}.npy", video.label, video.split,
+                              video.num_frames) for video in metadata.read_videos(folder, splits, len(classes))],
       classes=classes,
       concepts=_concepts(source),
       splits=splits,
-      extras=_extras(folder, len(classes)),
+      extras=metadata.find_extras(folder, len(classes)),
   ))
 
 
@@ -50,14 +50,9 @@ def feature_files(source: Path) -> FeatureFiles:
   return FeatureFiles(predictions if predictions.exists() else None)
 
 
-def _class_file(folder: Path) -> Path:
-  """The file of names and descriptions, which other datasets than Kinetics-ZSAR have under another name."""
-  paths = [folder / name for name in metadata.CLASS_FILES]
-  return next((path for path in paths if path.exists()), paths[0])
-
-
 def _require_layout(source: Path) -> None:
-  wanted = [*(METADATA / name for name in metadata.FILES), METADATA / _class_file(source / METADATA).name, FEATURES]
+  class_file = METADATA / metadata.class_file(source / METADATA).name
+  wanted = [*(METADATA / name for name in metadata.FILES), class_file, FEATURES]
   missing = [path.as_posix() for path in wanted if not (source / path).exists()]
   if not missing:
     return
@@ -80,23 +75,3 @@ def _concepts(source: Path) -> list[Concept]:
   if not concepts:
     raise UserError(f"{path}: no concepts in it; expected one {{\"wnid\", \"name\", \"definition\"}} a line.")
   return concepts
-
-
-def _extras(folder: Path, num_classes: int) -> dict[str, Path]:
-  """The optional files that are there, by the name that they get beside the dataset; all but the word table read."""
-  readers = {
-      "class_vectors.npy": ("labels_glove42b.npy", lambda path: vectors.read_class_vectors(path, num_classes)),
-      "word_list.json": ("label_word_list.json", vectors.read_word_list),
-      "classifier_rows.npy": ("KG/pretsm.k400.fc.weight.npy", vectors.read_classifier_rows),
-  }
-  extras = {}
-  for name, (published, read) in readers.items():
-    path = folder / published
-    if path.exists():
-      read(path)
-      extras[name] = path
-  for suffix in vectors.TABLE_SUFFIXES:
-    path = folder / f"word.glove42b{suffix}"
-    if path.exists():
-      return {**extras, f"word_table{suffix}": path}
-  return extras

@@ -1,27 +1,78 @@
-"""The published files of classes, class splits and videos.
+"""The published files of classes, class splits and videos, and of vectors of their words.
 
-    classes = read_classes("zsl220/classes620_label_defn.json")
-    splits = read_splits("zsl220", len(classes))
-    clips = read_clips("zsl220", splits, len(classes), features="features/tsm_resnet50")
+    folder = find_folder(Path("data/metadata"), "kinetics_zsl220", FILES)
+    classes = read_classes(class_file(folder))
+    splits = read_splits(folder, len(classes))
+    videos = read_videos(folder, splits, len(classes))
+    extras = find_extras(folder, len(classes))
 
 Split k of the protocol is list k of each of the files {trn,val,tst}_class_idxs.json. A set's videos are those whose
 name is in its names file and whose label is in one of its lists, in the order of its metas file.
 """
 
 import os
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from input_pipeline import files
-from input_pipeline.collection import Clip
+from input_pipeline import files, vectors
 from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
 from input_pipeline.splits import ClassSplits, check_splits
 
 SETS = {"trn": "train", "val": "val", "tst": "test"}     # as published, and our name of the split
 CLASS_FILES = ("classes620_label_defn.json", "classes_label_defn.json")
-FILES = tuple(f"{name}_{what}" for name in SETS for what in (
-    "class_idxs.json", "video_names.json", "video_metas.jsonl"))
+CLASS_LISTS = tuple(f"{name}_class_idxs.json" for name in SETS)
+VIDEO_LISTS = {name: (f"{name}_video_names.json", f"{name}_video_metas.jsonl") for name in SETS}
+FILES = (*CLASS_LISTS, *(file for pair in VIDEO_LISTS.values() for file in pair))
+
+
+class ListedVideo(NamedTuple):
+  """A line of a metas file.
+
+  Attributes:
+    file: the video's file, as published; it may hold folders.
+    label: position of its class in the class file.
+    split: our name of the set.
+    num_frames: of the video that the authors had.
+  """
+
+  file: str
+  label: int
+  split: str
+  num_frames: int
+
+  @property
+  def name(self) -> str:
+    """The file without its last extension."""
+    return os.path.splitext(self.file)[0]
+
+
+def class_file(folder: Path) -> Path:
+  """The file of names and descriptions, which other datasets than Kinetics-ZSAR have under another name."""
+  paths = [folder / name for name in CLASS_FILES]
+  return next((path for path in paths if path.exists()), paths[0])
+
+
+def find_folder(metadata: Path, name: str, wanted: Iterable[str] = ()) -> Path:
+  """The folder of a dataset's published files: METADATA/NAME or, where there is none, METADATA itself.
+
+  Args:
+    metadata: what the user gave.
+    name: of the folder.
+    wanted: files that it must hold, besides that of the classes.
+
+  Raises:
+    UserError: naming the files that are not there.
+  """
+  folder = metadata / name if (metadata / name).is_dir() else metadata
+  missing = [file for file in wanted if not (folder / file).exists()]
+  if not class_file(folder).exists():
+    missing.insert(0, " or ".join(CLASS_FILES))
+  if missing:
+    raise UserError(f"{metadata / name} lacks published files that this dataset needs: {', '.join(missing)}. "
+                    "Get them with\n  bash scripts/download_metadata.sh\nor give the folder that holds them with --metadata=DIR.")
+  return folder
 
 
 def read_classes(path: Path) -> list[ActionClass]:
@@ -47,6 +98,18 @@ def read_classes(path: Path) -> list[ActionClass]:
     index_of[name] = index
     classes.append(ActionClass(name, description, where))
   return classes
+
+
+def read_published_names(path: Path) -> list[str]:
+  """The names of the classes before they were cleaned, after which folders of videos are called, in label order.
+
+  The file is one that `read_classes` accepts.
+
+  Raises:
+    UserError: a name is not a text.
+  """
+  rows = files.read_json(path)
+  return [_text(row, "word", "cleaned_word", f"{path}: class {index}") for index, row in enumerate(rows)]
 
 
 def _text(row: dict[str, Any], field: str, otherwise: str, where: str) -> str:
@@ -90,26 +153,27 @@ def _class_lists(path: Path, num_classes: int) -> tuple[tuple[int, ...], ...]:
   return tuple(map(tuple, lists))
 
 
-def read_clips(folder: Path, splits: ClassSplits, num_classes: int, features: Path) -> list[Clip]:
-  """The videos of all three sets; a clip's path is that of its feature below `features`.
+def read_videos(
+    folder: Path, splits: ClassSplits, num_classes: int, sets: Iterable[str] = tuple(SETS)
+) -> list[ListedVideo]:
+  """The videos of these sets, in their order and that of their metas files.
 
   Raises:
     UserError: naming file and line, if a line is not a video, a label out of range, or a video comes twice in a set.
   """
-  members = (set(splits.seen), {index for part in splits.val for index in part},
-             {index for part in splits.test for index in part})
-  return [clip for name, labels in zip(SETS, members)
-          for clip in _read_set(folder, name, labels, num_classes, features)]
+  labels = {"trn": set(splits.seen), "val": {index for part in splits.val for index in part},
+            "tst": {index for part in splits.test for index in part}}
+  return [video for name in sets for video in _read_set(folder, name, labels[name], num_classes)]
 
 
-def _read_set(folder: Path, name: str, labels: set[int], num_classes: int, features: Path) -> list[Clip]:
+def _read_set(folder: Path, name: str, labels: set[int], num_classes: int) -> list[ListedVideo]:
   """The videos of one set, in the order of its metas file."""
-  path = folder / f"{name}_video_metas.jsonl"
-  listed = _video_names(folder / f"{name}_video_names.json")
+  names_path, path = (folder / file for file in VIDEO_LISTS[name])
+  listed = _video_names(names_path)
   rows = files.read_jsonl(path, fields=("videoname", "nframes", "label"))
   numbers = (number for number, line in enumerate(files.read_text(path).split("\n"), start=1) if line.strip())
   line_of: dict[str, int] = {}
-  clips = []
+  videos = []
   for number, row in zip(numbers, rows):
     where = f"{path}:{number}"
     video, num_frames, label = _video_name(row["videoname"], where), row["nframes"], row["label"]
@@ -122,11 +186,11 @@ def _read_set(folder: Path, name: str, labels: set[int], num_classes: int, featu
                       "without their extensions.")
     line_of[video] = number
     if video in listed and label in labels:
-      clips.append(Clip(video, features / f"{video}.npy", label, SETS[name], num_frames))
-  if rows and not clips:
+      videos.append(ListedVideo(row["videoname"], label, SETS[name], num_frames))
+  if rows and not videos:
     raise UserError(f"{path}: not one of its {len(rows)} videos has a name in {name}_video_names.json "
                     f"({len(listed)} names) and a label in {name}_class_idxs.json ({len(labels)} classes).")
-  return clips
+  return videos
 
 
 def _video_names(path: Path) -> set[str]:
@@ -141,6 +205,30 @@ def _video_name(value: Any, where: str) -> str:
   """A video's name, from that of its file: the last extension is removed. It may hold sub-folders."""
   if not isinstance(value, str) or not value:
     raise UserError(f"{where}: the video's name is {value!r}, expected a text such as \"folder/clip.mp4\".")
-  if value.startswith("/") or ".." in PurePosixPath(value).parts:
+  if value.startswith("/") or ".." in value.split("/"):
     raise UserError(f"{where}: the video's name is {value!r}, expected a path below the folder of the features.")
   return os.path.splitext(value)[0]
+
+
+def find_extras(folder: Path, num_classes: int) -> dict[str, Path]:
+  """The optional files that are there, by the name that they get beside the dataset; all but the word table are read.
+
+  Raises:
+    UserError: naming the file and what is wrong with it.
+  """
+  readers = {
+      "class_vectors.npy": ("labels_glove42b.npy", lambda path: vectors.read_class_vectors(path, num_classes)),
+      "word_list.json": ("label_word_list.json", vectors.read_word_list),
+      "classifier_rows.npy": ("KG/pretsm.k400.fc.weight.npy", vectors.read_classifier_rows),
+  }
+  extras = {}
+  for name, (published, read) in readers.items():
+    path = folder / published
+    if path.exists():
+      read(path)
+      extras[name] = path
+  for suffix in vectors.TABLE_SUFFIXES:
+    path = folder / f"word.glove42b{suffix}"
+    if path.exists():
+      return {**extras, f"word_table{suffix}": path}
+  return extras

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from input_pipeline import video
+from input_pipeline import video, views
 from input_pipeline.datasets.toy_actions import icons, scenes, videos
 
 SHORTER_SIDE, CROP = 72, 64
@@ -32,7 +32,7 @@ def backbone_clips(seed: int, start: int, count: int) -> tuple[np.ndarray, np.nd
     label = int(rng.integers(len(videos.SEEN)))
     _, motion, noun = videos.CLASSES[videos.SEEN[label]]
     scene = scenes.sample_scene(rng, motion, noun, NOUNS)
-    frames.append(_seen_by_backbone(scene, video.tsm_indices(scene.num_frames)))
+    frames.append(_seen_by_backbone(scene, views.tsm_indices(scene.num_frames)))
     labels.append(label)
   return np.stack(frames), np.array(labels, np.int32)
 

@@ -1,0 +1,30 @@
+"""A list of classes, in whichever of the two formats: published, or one of our own.
+
+    classes = read_class_list(Path("data/metadata/ucf101/classes_label_defn.json"))
+    classes = read_class_list(Path("data/video_folder/1.0.0"))     # a folder that holds one, here classes.jsonl
+"""
+
+from pathlib import Path
+
+from input_pipeline import descriptions
+from input_pipeline.datasets.precomputed import metadata
+from input_pipeline.descriptions import ActionClass
+from input_pipeline.errors import UserError
+
+CLASS_FILES = ("classes.jsonl", *metadata.CLASS_FILES)
+
+
+def read_class_list(path: Path) -> list[ActionClass]:
+  """The classes of a list in either format, or of a folder with one.
+
+  Raises:
+    UserError: there is no class list there, or something is wrong in it.
+  """
+  if path.is_dir():
+    found = [path / name for name in CLASS_FILES if (path / name).is_file()]
+    if not found:
+      inside = sorted(str(file) for name in CLASS_FILES for file in path.rglob(name))[:3]
+      raise UserError(f"{path} holds no class list; expected {', '.join(CLASS_FILES[:-1])} or {CLASS_FILES[-1]} in it."
+                      + (f" Did you mean {' or '.join(inside)}?" if inside else ""))
+    path = found[0]
+  return metadata.read_classes(path) if path.suffix == ".json" else descriptions.read_classes(path)

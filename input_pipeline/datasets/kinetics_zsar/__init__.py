@@ -1,0 +1,93 @@
+"""kinetics_zsar: the published zero-shot split of Kinetics-600, 400 classes seen and 220 unseen (Chen & Huang 2021).
+
+    kinetics_zsar.collection(Path("/data/kinetics"), metadata=Path("data/metadata"))
+
+The published lists say which videos there are; their files are found below the source however a copy of Kinetics has
+arranged and named them. README.md here says where all this is to be had.
+"""
+
+import sys
+from pathlib import Path
+
+from input_pipeline.class_names import ClassIndex, class_index, describe_unknown
+from input_pipeline.collection import Clip, Collection, check, clip_name
+from input_pipeline.datasets.kinetics_zsar.find_videos import VideoFinder
+from input_pipeline.datasets.precomputed import metadata as published
+from input_pipeline.datasets.precomputed.metadata import ListedVideo
+from input_pipeline.errors import UserError
+from input_pipeline.video_tree import VIDEO_SUFFIXES, Tree, read_tree
+
+FOLDER = "kinetics_zsl220"      # below the folder of published class lists
+SHOWN = 20      # folders that a warning lists
+
+
+def collection(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> Collection:
+  """The listed videos, in the order of the lists, each with the file that was found for it.
+
+  A video without a file has the path that it would have if it lay in `source` as published. Without the lists of
+  training videos, which not everybody has, there are validation and test videos only; that is said on stderr, and so
+  are folders of videos that no list knows.
+
+  Args:
+    source: folder of the videos.
+    metadata: folder of published class lists, or the one of Kinetics-ZSAR itself.
+    suffixes: of the files that are videos, or {".npy"} for features of videos.
+
+  Raises:
+    UserError: a published file is missing or wrong; there are no videos, a download is not complete, or not one of the
+      videos is listed.
+  """
+  folder = published.find_folder(Path(metadata), FOLDER, published.CLASS_LISTS)
+  class_file = published.class_file(folder)
+  classes = published.read_classes(class_file)
+  splits = published.read_splits(folder, len(classes))
+  listed = published.read_videos(folder, splits, len(classes), _sets(folder))
+  index = class_index(published.read_published_names(class_file), str(class_file))
+  tree = read_tree(source, suffixes)
+  finder = VideoFinder(tree.files, index, listed)
+  found = [finder.find(video) for video in listed]
+  if not any(found):
+    raise _none_found(tree, listed, folder)
+  _warn_of_unlisted_folders(tree, {path.parent for path in found if path}, index)
+  features = ".npy" in suffixes
+  return check(Collection([_clip(tree.root, video, path, features) for video, path in zip(listed, found)],
+                          classes, [], splits, published.find_extras(folder, len(classes))))
+
+
+def _sets(folder: Path) -> list[str]:
+  """The published sets whose videos are listed. Raises: UserError naming lists that are missing."""
+  missing = [name for name in published.VIDEO_LISTS["trn"] if not (folder / name).exists()]
+  without_training = len(missing) == len(published.VIDEO_LISTS["trn"])
+  sets = [name for name in published.SETS if not (without_training and name == "trn")]
+  published.find_folder(folder, "", [file for name in sets for file in published.VIDEO_LISTS[name]])
+  if without_training:
+    print(f"warning: {folder} lacks {' and '.join(missing)}; going on without training videos. "
+          "`bash scripts/download_metadata.sh` gets the lists.", file=sys.stderr)
+  return sets
+
+
+def _clip(root: Path, video: ListedVideo, path: Path | None, features: bool) -> Clip:
+  """The published number of frames is kept for features only: the copy at hand may be cut in another way."""
+  num_frames = video.num_frames if features else None
+  name = clip_name(path, root) if path else video.name
+  published_path = root / (f"{video.name}.npy" if features else video.file)
+  return Clip(name, path or published_path, video.label, video.split, num_frames)
+
+
+def _none_found(tree: Tree, listed: list[ListedVideo], folder: Path) -> UserError:
+  return UserError(
+      f"Not one of the {len(listed)} videos that {folder} lists is among the {len(tree.files)} files below "
+      f"{tree.root}. The first that is listed is {listed[0].file}, the first that is there {tree.files[0].relative_to(tree.root)}. "
+      "A file is known by YouTube id, start and end in seconds, as in ID_000010_000020.mp4, or by ID.mp4. "
+      "Give the folder of the videos with --source=DIR.")
+
+
+def _warn_of_unlisted_folders(tree: Tree, with_listed: set[Path], index: ClassIndex) -> None:
+  """Names folders that are called after no class, and hold no video of a list either, on stderr."""
+  folders = dict.fromkeys(path.parent for path in tree.files)
+  unlisted = [folder for folder in folders if folder not in with_listed and index.label(folder.name) is None]
+  if unlisted:
+    print("\n".join([
+        f"warning: {len(unlisted)} folders hold no listed video and have the name of no class; their videos are not used:",
+        *(describe_unknown(folder, index) for folder in unlisted[:SHOWN]), *["  ..."] * (len(unlisted) > SHOWN)]),
+          file=sys.stderr)

@@ -1,0 +1,183 @@
+"""The files of videos below a folder, however they are arranged, or an error that says what is there instead.
+
+    tree = read_tree(Path("/data/UCF-101"))
+    tree.files[0]       # Path("/data/UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi")
+
+A tree that is only partly unpacked or downloaded is refused: it would make a smaller dataset without a word.
+"""
+
+import collections
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from input_pipeline.errors import UserError
+
+VIDEO_SUFFIXES = frozenset({
+    ".3gp", ".avi", ".divx", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+    ".vob", ".webm", ".wmv"})
+UNPACK = {".zip": "unzip", ".rar": "unrar x", ".tar": "tar xf", ".tar.gz": "tar xzf", ".tgz": "tar xzf", ".7z": "7z x"}
+PARTIAL_SUFFIXES = (".part", ".crdownload")
+SHOWN = 10      # files or entries that an error lists
+
+
+class Tree(NamedTuple):
+  """A folder and the files that were looked for.
+
+  Attributes:
+    root: the folder, absolute; links in it are kept.
+    files: in ascending order (by folder, then by name); at least one. A link to nothing is among them.
+  """
+
+  root: Path
+  files: tuple[Path, ...]
+
+
+def read_tree(
+    source: str | os.PathLike, suffixes: frozenset[str] = VIDEO_SUFFIXES, hints: Mapping[str, str] = {}
+) -> Tree:
+  """Finds the files of these suffixes below `source`.
+
+  Links are followed, but not back into a folder that they lie in. Hidden files and folders are passed over, and
+  `__MACOSX`. A file that can be reached by two paths is there twice.
+
+  Args:
+    source: a folder.
+    suffixes: lower-case with their dots; those of the files may be of any case.
+    hints: what to say where there is no file of `suffixes`, but one of another, lower-case suffix.
+
+  Raises:
+    UserError: there is no such folder, it cannot be read, it holds no such file, a name in it is not UTF-8, or it holds
+      a partial download or an archive beside which there is no unpacked folder.
+  """
+  root = Path(os.path.abspath(source))
+  _require_folder(root, suffixes)
+  found, others, folders = [], [], {_key(root.name)}
+  for path, is_folder in _walk(str(root), ()):
+    if is_folder:
+      folders.add(_key(os.path.basename(path)))
+    else:
+      (found if os.path.splitext(path)[1].lower() in suffixes else others).append(path)
+  _require_whole(root, others, folders)
+  if not found:
+    raise _no_files(root, suffixes, others, hints)
+  for path in found:
+    if not path.isascii():
+      _require_utf8(path)
+  found.sort(key=lambda path: path.split(os.sep))
+  return Tree(root, tuple(map(Path, found)))
+
+
+def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, bool]]:
+  """(path, whether it is a folder) of all that lies below `folder`, of which `above` are the folders on the way."""
+  try:
+    stat = os.stat(folder)
+    here = stat.st_dev, stat.st_ino
+    if here in above:
+      return
+    with os.scandir(folder) as entries:
+      entries = list(entries)
+  except OSError as error:
+    raise UserError(f"Cannot read the folder {folder}: {error.strerror}.") from error
+  for entry in entries:
+    if entry.name.startswith(".") or entry.name == "__MACOSX":
+      continue
+    if is_folder := _is_folder(entry):
+      yield from _walk(entry.path, (*above, here))
+    yield entry.path, is_folder
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+  try:
+    return entry.is_dir()
+  except OSError:     # a link to itself
+    return False
+
+
+def _require_folder(root: Path, suffixes: frozenset[str]) -> None:
+  if root.is_dir():
+    return
+  wanted = f"expected a folder with files {_listed(suffixes)} in it"
+  if suffix := _archive_suffix(root.name) if root.exists() else "":
+    command = f"{UNPACK[suffix]} {shlex.quote(str(root))}"
+    raise UserError(f"{root} is an archive, {wanted}. Unpack it ({command}) and give the folder with --source=DIR.")
+  if root.exists():
+    raise UserError(f"{root} is a file, {wanted}. Give the folder with --source=DIR.")
+  parent = next(parent for parent in root.parents if parent.exists())
+  raise UserError(f"There is no folder {root}; {wanted}. {parent} holds {_entries(parent)}. "
+                  "Give the folder with --source=DIR.")
+
+
+def _require_whole(root: Path, others: list[str], folders: set[str]) -> None:
+  """Raises: UserError naming archives that are not unpacked, and downloads that did not end."""
+  others = sorted(others)
+  if partial := [path for path in others if path.lower().endswith(PARTIAL_SUFFIXES)]:
+    raise UserError("\n".join([
+        f"{root} holds {len(partial)} files whose download did not end:", *_first(partial),
+        "Download them again to the end, or remove them."]))
+  packed = []
+  for path in others:
+    suffix = _archive_suffix(path)
+    if suffix and _key(os.path.basename(path)[:-len(suffix)]) not in folders:
+      packed.append((path, UNPACK[suffix]))
+  if packed:
+    path, command = packed[0]
+    command = f"cd {shlex.quote(os.path.dirname(path))} && {command} {shlex.quote(os.path.basename(path))}"
+    raise UserError("\n".join([
+        f"{root} is unpacked only in part: beside {len(packed)} archives there is no folder of their name:",
+        *_first([path for path, _ in packed]),
+        f"Unpack each, the first with: {command}",
+        f"An archive that is unpacked already under another name has to leave {root}."]))
+
+
+def _no_files(root: Path, suffixes: frozenset[str], others: list[str], hints: Mapping[str, str]) -> UserError:
+  counts = collections.Counter(os.path.splitext(path)[1].lower() or "no suffix" for path in others)
+  seen = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common(SHOWN)) or "none at all"
+  advice = [hint for suffix, hint in hints.items() if suffix in counts]
+  return UserError("\n".join([
+      f"{root} holds no file {_listed(suffixes)}, at any depth. It holds {_entries(root)}. Files below it: {seen}.",
+      *(advice or ["Give the folder of the videos with --source=DIR."])]))
+
+
+def _require_utf8(path: str) -> None:
+  try:
+    path.encode()
+  except UnicodeEncodeError as error:
+    raise UserError(f"The name of the file {os.fsencode(path)!r} is not UTF-8; rename it (convmv does so for a whole "
+                    "tree).") from error
+
+
+def _archive_suffix(name: str) -> str:
+  """The suffix of an archive's name, as in `UNPACK` but for its case; "" if it is none."""
+  return next((suffix for suffix in UNPACK if name.lower().endswith(suffix)), "")
+
+
+def _key(name: str) -> str:
+  """What the name of an archive and of its folder have in common: UCF101.rar holds UCF-101/."""
+  return "".join(filter(str.isalnum, name.lower()))
+
+
+def _listed(suffixes: frozenset[str]) -> str:
+  return " ".join(sorted(suffixes))
+
+
+def _entries(folder: Path) -> str:
+  """The first names in a folder."""
+  try:
+    names = sorted(f"{entry.name}/" if _is_folder(entry) else entry.name for entry in os.scandir(folder))
+  except OSError as error:
+    return f"what cannot be listed ({error.strerror})"
+  return ", ".join(map(_printable, names[:SHOWN])) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "") or (
+      "nothing")
+
+
+def _first(paths: list[str]) -> list[str]:
+  """Lines for an error."""
+  return [f"  {_printable(path)}" for path in paths[:SHOWN]] + ["  ..."] * (len(paths) > SHOWN)
+
+
+def _printable(name: str) -> str:
+  """The name with what is not UTF-8 in it replaced, so that printing it cannot fail."""
+  return os.fsencode(name).decode(errors="replace")

@@ -1,0 +1,59 @@
+"""The manifest: what a dataset's results rest on."""
+
+import hashlib
+import json
+
+import pytest
+
+from input_pipeline import manifest
+from input_pipeline.collection import Clip, Collection
+from input_pipeline.descriptions import ActionClass
+from input_pipeline.errors import UserError
+from input_pipeline.splits import ClassSplits, RandomSplits
+
+CLASSES = [ActionClass(name, "") for name in ("run", "jump", "sit", "wave")]
+
+
+def collection_of(splits, parts, tmp_path) -> Collection:
+  """Two videos a class; those of class c are stored in split parts[c]."""
+  clips = [Clip(f"{action.name}/{i}", tmp_path / f"{action.name}{i}.mp4", label, parts[label])
+           for label, action in enumerate(CLASSES) for i in range(2)]
+  return Collection(clips, CLASSES, [], splits, {})
+
+
+def test_manifest_of_given_splits_lists_classes_videos_and_counts(tmp_path):
+  splits = ClassSplits((1, 0), ((2,), (3,)), ((3,), (2,)))
+  collection = collection_of(splits, ("train", "train", "test", "test"), tmp_path)
+  manifest.write(tmp_path / "manifest.json", "mine", collection, written={0, 1, 3, 4, 6, 7})      # jump/0 and sit/1 are not
+  content = json.loads((tmp_path / "manifest.json").read_text())
+  assert content["dataset"] == "mine" and content["seed"] is None and content["classes"] == ["run", "jump", "sit", "wave"]
+  assert content["videos"] == {"train": {"run": ["run/0", "run/1"], "jump": ["jump/1"]},
+                               "test": {"sit": ["sit/0"], "wave": ["wave/0", "wave/1"]}}
+  assert content["splits"] == [
+      {"seen": ["jump", "run"], "val": ["sit"], "test": ["wave"], "num_videos": {"train": 3, "val": 0, "test": 2}},
+      {"seen": ["jump", "run"], "val": ["wave"], "test": ["sit"], "num_videos": {"train": 3, "val": 0, "test": 1}}]
+
+
+def test_manifest_of_random_splits_counts_videos_where_their_class_is(tmp_path):
+  divisions = (ClassSplits((0, 1), ((),), ((2, 3),)), ClassSplits((0, 3), ((),), ((1, 2),)))
+  collection = collection_of(RandomSplits(5, divisions), ("train", "train", "test", "test"), tmp_path)
+  manifest.write(tmp_path / "manifest.json", "mine", collection, written=range(7))                # wave/1 is not
+  content = json.loads((tmp_path / "manifest.json").read_text())
+  assert content["seed"] == 5
+  assert [split["num_videos"] for split in content["splits"]] == [
+      {"train": 4, "val": 0, "test": 3}, {"train": 3, "val": 0, "test": 4}]
+  assert content["splits"][1]["test"] == ["jump", "sit"]
+
+
+def test_hash_is_that_of_the_content_and_is_checked_when_cited(tmp_path):
+  path = tmp_path / "manifest.json"
+  collection = collection_of(ClassSplits((0, 1), ((),), ((2, 3),)), ("train", "train", "test", "test"), tmp_path)
+  manifest.write(path, "mine", collection, written=range(8))
+  content = json.loads(path.read_text())
+  claimed = content.pop("sha256")
+  canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+  assert manifest.cite(path) == {"path": str(path), "sha256": hashlib.sha256(canonical).hexdigest()}
+  assert claimed == hashlib.sha256(canonical).hexdigest()
+  path.write_text(path.read_text().replace("wave/1", "wave/2"))
+  with pytest.raises(UserError, match="not as it was written"):
+    manifest.cite(path)

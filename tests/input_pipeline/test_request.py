@@ -1,0 +1,84 @@
+"""What may be asked of `prepare`: which dataset takes which flag, and the command that asks for the same."""
+
+from pathlib import Path
+
+import pytest
+
+from input_pipeline import datasets
+from input_pipeline.collection import Collection
+from input_pipeline.datasets import toy_actions
+from input_pipeline.errors import UserError
+from input_pipeline.request import Request
+from input_pipeline.views import Views
+from tests.input_pipeline.small_preparation import small_collection
+
+
+@pytest.fixture
+def taken(monkeypatch) -> dict:
+  """What toy_actions' `collection`, which now takes some flags, was called with."""
+  taken = {}
+
+  def collection(source: Path, metadata: Path, classes: Path | None = None, split_seed: int = 0,
+                 suffixes: frozenset[str] = frozenset({".mp4"})) -> Collection:
+    taken.update(source=source, metadata=metadata, classes=classes, split_seed=split_seed, suffixes=suffixes)
+    return small_collection(source)
+
+  monkeypatch.setitem(datasets.DATASETS, "toy_actions", "input_pipeline.datasets.toy_actions")
+  monkeypatch.setattr(toy_actions, "collection", collection)
+  return taken
+
+
+def test_a_collection_gets_the_flags_that_it_takes(taken, tmp_path):
+  Request("toy_actions", tmp_path, split_seed=3, classes=tmp_path / "classes.jsonl").collection()
+  assert taken == {"source": tmp_path / "sources" / "toy_actions", "metadata": tmp_path / "metadata",
+                   "classes": tmp_path / "classes.jsonl", "split_seed": 3, "suffixes": {".mp4"}}
+
+
+def test_a_flag_that_the_dataset_does_not_take_names_those_that_do(taken, tmp_path):
+  with pytest.raises(UserError, match="--split_seed=1 was given, but precomputed does not take it; .*toy_actions"):
+    Request("precomputed", tmp_path, split_seed=1)
+
+
+def test_options_are_recorded_with_their_defaults(taken, tmp_path):
+  request = Request("toy_actions", tmp_path, spatial_crops=3)
+  assert request.options() == {"split_seed": 0}
+  assert request.given_options() == {"spatial_crops": 3}
+  assert Request("toy_actions", tmp_path, split_seed=0).given_options() == {"split_seed": 0}
+
+
+def test_command_asks_for_the_same_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  request = Request("toy_actions", "data", source="my videos", batch_size=4, num_shards=2)
+  assert request.command(without=("batch_size",), shard_index=1) == (
+      f"python -m input_pipeline.prepare --dataset=toy_actions --data_dir={tmp_path}/data "
+      f"'--source={tmp_path}/my videos' --num_shards=2 --shard_index=1")
+
+
+def test_features_without_videos_are_the_collection(taken, tmp_path):
+  request = Request("toy_actions", tmp_path / "data", features=tmp_path)
+  collection = request.collection()
+  assert taken["source"] == tmp_path and taken["suffixes"] == {".npy"}
+  assert collection.clips[1].path == tmp_path / "v7.npy" and collection.clips[1].name == "v7"
+  assert collection.concepts == []      # nothing says which are in the videos
+
+
+def test_features_beside_videos_take_their_place(taken, tmp_path):
+  request = Request("toy_actions", tmp_path / "data", source=tmp_path / "videos", features=tmp_path / "clip")
+  assert request.collection().clips[0].path == tmp_path / "clip" / "v0.npy"
+  assert taken["source"] == tmp_path / "videos" and taken["suffixes"] == {".mp4"}
+
+
+def test_views_are_made_of_three_flags(tmp_path):
+  request = Request("toy_actions", tmp_path, temporal_samples=2, spatial_crops=5, dense_stride=4)
+  assert request.views == Views(2, 5, 4)
+
+
+@pytest.mark.parametrize("field, value, message", [
+    ("batch_size", 0, "batch_size and num_workers must be at least 1, got 0"),
+    ("num_shards", 0, "--num_shards=0 must be at least 1"),
+    ("dataset", "toy_action", "Did you mean toy_actions"),
+    ("spatial_crops", 2, "--spatial_crops is 2, expected 1"),
+])
+def test_a_value_that_cannot_be_is_refused(tmp_path, field, value, message):
+  with pytest.raises(UserError, match=message):
+    Request(**{"dataset": "toy_actions", "data_dir": tmp_path, "split_seed": None, field: value}).collection()
