@@ -133,7 +133,7 @@ class Request:
     takes = _parameters(self.dataset)
     options = {name: getattr(self, name) for name in OF_COLLECTIONS if getattr(self, name) is not None}
     if "metadata" in takes:
-      options.setdefault("metadata", self.data_dir / "metadata")
+      options["metadata"] = self._metadata_folder
     if self.from_features_alone:
       options["suffixes"] = FEATURE_SUFFIXES
     collection = check(datasets.load(self.dataset).collection(self.root, **options))
@@ -144,11 +144,17 @@ class Request:
         collection = collection._replace(concepts=[])
     return collection._replace(concepts=self.vocabulary) if self.vocabulary else collection
 
+  @property
+  def _metadata_folder(self) -> Path:
+    return self.metadata or self.data_dir / "metadata"
+
   def options(self) -> dict[str, Any]:
     """What else decides the dataset, given or by default, besides root, weights, views and vocabulary."""
     takes = _parameters(self.dataset)
     chosen = {name: getattr(self, name) if getattr(self, name) is not None else takes[name].default
-              for name in OF_COLLECTIONS if name in takes and name != "metadata"}
+              for name in OF_COLLECTIONS if name in takes}
+    if "metadata" in takes:
+      chosen["metadata"] = self._metadata_folder
     chosen.update({name: getattr(self, name) for name in ("features", "concept_predictions")})
     return {name: str(value) if isinstance(value, Path) else value
             for name, value in chosen.items() if value is not None}

@@ -41,7 +41,7 @@ def test_a_flag_that_the_dataset_does_not_take_names_those_that_do(taken, tmp_pa
 
 def test_options_are_recorded_with_their_defaults(taken, tmp_path):
   request = Request("toy_actions", tmp_path, spatial_crops=3)
-  assert request.options() == {"split_seed": 0}
+  assert request.options() == {"metadata": str(tmp_path / "metadata"), "split_seed": 0}
   assert request.given_options() == {"spatial_crops": 3}
   assert Request("toy_actions", tmp_path, split_seed=0).given_options() == {"split_seed": 0}
 

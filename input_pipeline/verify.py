@@ -1,0 +1,125 @@
+"""Counts a dataset's videos: expected, found, readable, prepared and evaluated, by split and class.
+
+    python -m input_pipeline.verify --dataset=ucf101_zsar --source=/data/UCF-101     # before it is prepared
+    python -m input_pipeline.verify --dataset=ucf101_zsar                            # after: with the same options
+    python -m input_pipeline.verify --dataset=ucf101_zsar --workdir=runs/ervse-ucf101_zsar --output=problems.jsonl
+
+A video is found if its file is there and not empty. What readable means, and costs, --read says:
+
+  frames    the frames that extraction takes can be decoded: some 40 to 400 ms a video and core (default)
+  packets   it can be opened and its frames counted: some 5 ms; damage inside is not noticed
+  none      it is not read
+
+Like extraction, both take what is left of a video that breaks off. Files of features are read as a whole.
+
+A video is prepared if it is an example, of its class, in DATA_DIR/NAME/VERSION; it is evaluated if it is in
+WORKDIR/predictions for each class split that tests its class. The run's results must also rest on this very dataset.
+
+Where a dataset has no list of videos, those that are there are expected; the report says how many were published.
+
+Exit status: 0 if nothing falls short; 1 if something does, after the report; 2 for wrong input. A dataset that is not
+prepared yet falls short only with --require_prepared.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+
+from input_pipeline import datasets, errors, files
+from input_pipeline.errors import UserError
+from input_pipeline.expected_videos import class_splits, expected, request_of
+from input_pipeline.prepared import Dataset, dataset_path
+from input_pipeline.request import Request
+from input_pipeline.verification import READS, check_evaluated, check_files, check_prepared
+from input_pipeline.verification_report import Verification, print_report, rows
+
+OF_REQUESTS = ("source", "metadata", "classes", "videos", "split_seed", "num_splits", "features", "num_workers")
+
+
+def verify(request: Request, read: str = "frames", workdir: Path | None = None,
+           require_prepared: bool = False) -> Verification:
+  """Looks at everything that there is of a dataset.
+
+  Args:
+    request: from `expected_videos.request_of`.
+    read: one of `READS`.
+    workdir: folder of a run, to count what it evaluated.
+    require_prepared: a dataset that is not prepared is a problem.
+
+  Raises:
+    UserError: something about the source, the lists, the prepared dataset or the run is wrong.
+  """
+  path = dataset_path(request.data_dir, request.dataset)
+  if workdir and path is None:
+    raise UserError(f"--workdir={workdir} was given, but {request.dataset} is not prepared in {request.data_dir}. "
+                    "Where does the dataset lie that the run was evaluated on? Give --data_dir=DIR.")
+  collection = expected(request)
+  splits = class_splits(collection)
+  prepared = evaluated = None
+  problems, remarks = {}, []
+  if path:
+    dataset = Dataset(path, request.dataset)
+    prepared, problems, remarks = check_prepared(collection, dataset)
+    if workdir:
+      evaluated, missed, more = check_evaluated(collection, splits, dataset, workdir)
+      problems, remarks = {**missed, **problems}, remarks + more
+  elif require_prepared:
+    remarks = [f"{request.dataset} is not prepared in {request.data_dir}. Prepare it with\n  {request.command()}"]
+  found, readable, bad = check_files(request, collection, read)      # the last, because it takes long
+  return Verification(collection, splits, found, readable, prepared, evaluated, {**problems, **bad}, remarks)
+
+
+def define_flags() -> None:
+  """The command's flags."""
+  flags.DEFINE_string("dataset", None, f"Which dataset: {', '.join(sorted(datasets.DATASETS))}.")
+  flags.DEFINE_string("data_dir", "data", "Where datasets lie.")
+  flags.DEFINE_string("source", None, "Folder of the videos. Default: as prepared, or DATA_DIR/sources/NAME.")
+  flags.DEFINE_string("metadata", None, "Folder of the published class lists. Default: DATA_DIR/metadata.")
+  flags.DEFINE_string("classes", None, "Your classes (video_folder). Default: as prepared.")
+  flags.DEFINE_string("videos", None, "Your list of videos (video_folder). Default: as prepared.")
+  flags.DEFINE_integer("split_seed", None, "Seed of random class splits. Default: as prepared, or 0.")
+  flags.DEFINE_integer("num_splits", None, "How many random class splits. Default: as prepared, or the dataset's.")
+  flags.DEFINE_string("features", None, "Folder of NAME.npy files in place of videos. Default: as prepared.")
+  flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that read files.")
+  flags.DEFINE_enum("read", "frames", READS, "What to read of each video.")
+  flags.DEFINE_string("workdir", None, "A run's folder: count what it evaluated.")
+  flags.DEFINE_boolean("require_prepared", False, "A dataset that is not prepared falls short.")
+  flags.DEFINE_boolean("all_classes", False, "List all classes, not only those that fall short.")
+  flags.DEFINE_string("output", None, "A .jsonl file to be written: every video with a problem.")
+
+
+def main(argv: list[str]) -> None:
+  """Verifies what the flags say."""
+  del argv
+  values: Any = flags.FLAGS
+  if values.dataset is None:
+    raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(sorted(datasets.DATASETS))}.")
+  if values.output and Path(values.output).is_dir():
+    raise UserError(f"--output={values.output} is a folder, expected a file to be written, such as problems.jsonl.")
+
+  def stop(*_) -> None:
+    raise KeyboardInterrupt
+
+  logging.set_verbosity(logging.WARNING)
+  signal.signal(signal.SIGTERM, stop)
+  try:
+    request = request_of(values.dataset, values.data_dir, **{name: getattr(values, name) for name in OF_REQUESTS})
+    workdir = values.workdir and Path(values.workdir)
+    verification = verify(request, values.read, workdir, values.require_prepared)
+  except KeyboardInterrupt:
+    print("\nInterrupted. Nothing was written; give the same command to begin again.", file=sys.stderr)
+    sys.exit(130)
+  if values.output:
+    files.write_jsonl(values.output, rows(verification))
+  published = getattr(datasets.load(values.dataset), "NUM_VIDEOS", None)
+  print_report(verification, values.dataset, published, values.all_classes)
+  sys.exit(0 if verification.is_complete else 1)
+
+
+if __name__ == "__main__":
+  define_flags()
+  errors.run(main)
