@@ -94,6 +94,8 @@ def write_bert_folder(folder: Path, size: Size) -> None:
 class MadeUpDataset:
   """Stands in for `prepared.Dataset`: classes and concepts of invented words, videos of random features."""
 
+  num_views, split_seed = 1, None
+
   def __init__(self, path: Path, size: Size):
     """`path` is only what error messages would name."""
     random = np.random.default_rng(0)
