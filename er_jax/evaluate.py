@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from er_jax import generalized, metrics, provenance
+from er_jax import generalized, metrics
 from er_jax.batches import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
@@ -144,7 +144,7 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
 
   predictions = dict(sorted(predictions.items()))
   results = {**summarize(config.method, dataset.name, [entries[k] for k in range(len(chosen))], entries.get(SEEN)),
-             "data": provenance.of(config, dataset, config.data.corrections)}
+             "data": experiment.data}
   if experiment.is_main:
     for split, prediction in predictions.items():
       prediction.save(experiment.workdir / "predictions" / f"{split}.npz")
@@ -159,7 +159,12 @@ def chosen_checkpoints(experiment: Experiment, checkpoint: str | None) -> list[P
     return [Path(checkpoint) for _ in val]
   folder = experiment.workdir / "checkpoints"
   checkpoints = Checkpoints(folder)
-  best = checkpoints.record().best
+  record = checkpoints.record()
+  if not all(val) and not record.complete:
+    raise UserError(f"{folder}: training stopped at step {checkpoints.latest_step}, and there are no validation classes by "
+                    "which to choose a checkpoint but the last. Train to the end with --mode=train, or name a checkpoint "
+                    "with --checkpoint.")
+  best = record.best
   missing = [f"val{k}" for k, classes in enumerate(val) if classes and f"val{k}" not in best]
   if missing:
     raise UserError(f"{folder} was not validated on {', '.join(missing)}. Train to the end with --mode=train; or, if "

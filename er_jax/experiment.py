@@ -13,7 +13,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from er_jax import checkpoints, methods
+from er_jax import checkpoints, methods, provenance
 from er_jax.models.text_backbone import WORD_TABLE
 from er_jax.sharding import Parallel
 from er_jax.steps import Params, init_params, params_like
@@ -31,6 +31,8 @@ class Experiment:
     dataset: the prepared dataset.
     parallel: the devices.
     method: the model.
+    data: what it all rests on, see `er_jax.provenance`.
+    title: what a person is told is being trained.
     is_main: whether this process writes files and speaks.
   """
 
@@ -47,6 +49,8 @@ class Experiment:
     self.vector_dim = None if dataset.class_vectors is None else dataset.class_vectors.shape[1]
     self.parallel = Parallel(config.parallel, devices)
     self.method = methods.build(config, dataset)
+    self.data = provenance.of(config, dataset, config.data.corrections)
+    self.title = f"train {config.method}" + (f", {workdir.name}" if dataset.split_seed is not None else "")
     self.is_main = jax.process_index() == 0
 
   def first_params(self) -> Params:

@@ -19,14 +19,15 @@ from absl import flags, logging
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, config_flags
 
-from er_jax import evaluate, methods, pictures, report, train, transfer
+from er_jax import evaluate, methods, pictures, provenance, report, train, transfer
 from er_jax.experiment import Experiment
 from input_pipeline import corrections, datasets, errors, files, loaders, prepared
 from input_pipeline.errors import UserError
 
 MODES = ("train_and_eval", "train", "eval")
 MAY_CHANGE = ("num_epochs", "eval_batch_size", "log_every_steps", "parallel", "data.data_dir", "data.split_index",
-              "data.max_splits", "data.average_views")
+              "data.max_splits", "data.average_views",
+              "data.corrections")     # whose content is compared, see provenance.py
 
 
 def define_flags() -> None:
@@ -91,22 +92,28 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
   methods.check("config.method", config.method, methods.METHODS)
   datasets.check_name(config.data.dataset)
   folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")
-  if mode == "eval" and not checkpoint and not any(folder.glob("**/checkpoints")):
+  if mode == "eval" and not checkpoint and not any((folder / name).is_dir() for name in ("checkpoints", "split0")):
     raise UserError(f"No run in {folder}: it has no checkpoints. Train first (--mode=train), or name a checkpoint with "
                     "--checkpoint.")
-  dataset = _open_dataset(config)
+  dataset = open_dataset(config)
   if test_dataset:
     tested = _open(config.data.data_dir, test_dataset, test_corrections)
     return _transfer(config, folder, dataset, tested, checkpoint, test_corrections or "")
   divisions = _divisions(config, folder, dataset)
+  if mode == "eval":
+    _require_models([workdir for workdir, _ in divisions], checkpoint)
   with _only_run(folder):
     results = []
     for workdir, division in divisions:
       experiment = Experiment(config, workdir, division)
+      if not checkpoint:
+        provenance.keep(workdir, experiment.data, training=mode != "eval", write=experiment.is_main)
       for where in dict.fromkeys((folder, workdir)):
         _keep_config(config, where, mode, checkpoint)
       if not results:      # or it would end with an error after all the training
         _require_videos([division for _, division in divisions], mode)
+      if mode != "eval" and experiment.is_main:      # what is there is soon no longer true
+        (folder / "results.json").unlink(missing_ok=True)
       if mode != "eval" and not train.train(experiment):
         _say(f"Stopped, with everything saved in {folder}. The same command goes on from there.")
         return None
@@ -124,6 +131,18 @@ def _divisions(config: ConfigDict, folder: Path, dataset: loaders.Dataset) -> li
     return [(folder, dataset)]
   wanted = range(len(dataset.divisions))[:config.data.max_splits or None]
   return [(folder / f"split{k}", dataset.in_division(k)) for k in wanted]
+
+
+def _require_models(workdirs: list[Path], checkpoint: str | None) -> None:
+  """Raises: UserError if a model is not there, or one is to be tested on the splits of others."""
+  if checkpoint and len(workdirs) > 1:
+    raise UserError(f"--checkpoint={checkpoint} is one model, but the dataset has {len(workdirs)} random class splits, and "
+                    "the unseen classes of one are seen in another. Evaluate the run without --checkpoint, each split by "
+                    "its own model; or, if the model saw none of the classes, only one split: --config.data.max_splits=1.")
+  missing = [workdir for workdir in workdirs if not checkpoint and not (workdir / "checkpoints").is_dir()]
+  if missing:
+    raise UserError(f"No model in {', '.join(map(str, missing))}: train to the end with --mode=train; or evaluate only the "
+                    f"first splits, with --config.data.max_splits={workdirs.index(missing[0]) or 1}.")
 
 
 def _require_videos(divisions: list[loaders.Dataset], mode: str) -> None:
@@ -145,7 +164,8 @@ def _evaluate(experiment: Experiment, checkpoint: str | None) -> dict:
       pictures.write_pictures(folder, split, prediction, names[prediction.class_ids])
     shown = predictions[f"test{experiment.config.data.split_index}"]
     pictures.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
-    report.print_results(results)
+    if dataset.split_seed is None:     # else there is one table of all splits at the end
+      report.print_results(results)
     _say(f"Results, predictions and pictures are in {folder}")
   return results
 
@@ -171,6 +191,8 @@ def _gather(config: ConfigDict, folder: Path, dataset: loaders.Dataset, of_split
   results = {**evaluate.summarize(config.method, dataset.name, [found["splits"]["0"] for found in of_splits]),
              "data": of_splits[0]["data"]}
   if jax.process_index() == 0:
+    for old in (folder / "predictions").glob("test*.npz"):
+      old.unlink()
     for k in range(len(of_splits)):
       with files.replacing(folder / "predictions" / f"test{k}.npz") as file:
         file.write((folder / f"split{k}" / "predictions" / "test0.npz").read_bytes())
@@ -189,7 +211,8 @@ def _keep_config(config: ConfigDict, folder: Path, mode: str, checkpoint: str | 
     different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
     if mode == "eval":      # what does not bear on the scores does not matter
       different = [name for name in different if name.startswith(("method", "model.", "data."))]
-    different = [] if checkpoint else [name for name in different if name not in MAY_CHANGE]
+    may_change = {*MAY_CHANGE} - ({"num_epochs"} if config.optimizer.decay_steps == 0 else set())     # the schedule's length
+    different = [] if checkpoint else [name for name in different if name not in may_change]
     if different:
       fields = "\n".join(f"  config.{name} is {ours.get(name)!r}, was {theirs.get(name)!r}" for name in different)
       raise UserError(f"{folder} holds a run of another config:\n{fields}\nGive another --workdir, or the old values.")
@@ -197,7 +220,7 @@ def _keep_config(config: ConfigDict, folder: Path, mode: str, checkpoint: str | 
     files.write_json(path, config.to_dict())
 
 
-def _open_dataset(config: ConfigDict) -> loaders.Dataset:
+def open_dataset(config: ConfigDict) -> loaders.Dataset:
   """The prepared dataset, its classes described as `config.data.corrections` wants."""
   name, data_dir = config.data.dataset, config.data.data_dir
   if name == "toy_actions" and prepared.dataset_path(data_dir, name) is None:

@@ -26,7 +26,7 @@ def schedule(config: ConfigDict, batch_size: int, num_steps: int = 0) -> Callabl
 
   Args:
     config: `learning_rate` (base), `schedule` (cosine, constant or step), `warmup` (exp or linear), `warmup_steps`
-      W, `decay_steps` T (0: `num_steps`), and for `step` also `decay_rate`: the factor after each T steps.
+      W, `decay_steps` T (0: `num_steps`, and W a tenth of it at most), and for `step` also `decay_rate`: the factor after each T steps.
     batch_size: the global batch size g; warm-up starts at base / g.
     num_steps: of the whole training.
 
@@ -36,7 +36,9 @@ def schedule(config: ConfigDict, batch_size: int, num_steps: int = 0) -> Callabl
     beyond T, where that passes through 0 and starts afresh, base * (1 + cos(pi t/T)) / 2. (If W is beyond T, for T
     read its first odd multiple beyond W.)
   """
-  base, warmup_steps, decay_steps = config.learning_rate, config.warmup_steps, config.decay_steps or max(num_steps, 1)
+  base, warmup_steps, decay_steps = config.learning_rate, config.warmup_steps, config.decay_steps
+  if not decay_steps:
+    warmup_steps, decay_steps = min(warmup_steps, num_steps // 10), max(num_steps, 1)
   if config.schedule != "constant" and decay_steps < 1:
     raise UserError(f"config.optimizer.decay_steps is {decay_steps}; schedule {config.schedule} needs at least 1.")
   if config.schedule == "cosine" and warmup_steps % (2 * decay_steps) == decay_steps:

@@ -21,9 +21,11 @@ class Record(NamedTuple):
   Attributes:
     best: {split: {metric: {"step", "value"}}}.
     evaluated: the last step that was validated, -1 before the first.
+    complete: whether training has come to its end.
   """
   best: dict[str, dict[str, dict[str, Any]]] = {}
   evaluated: int = -1
+  complete: bool = False
 
   def with_value(self, split: str, metric: str, value: float, step: int) -> "Record":
     """The record after a validation; an equal value does not take the place of an earlier one."""
@@ -45,7 +47,7 @@ class Record(NamedTuple):
   @classmethod
   def from_json(cls, value: dict) -> "Record":
     """What `to_json` gave."""
-    return cls(value["best"], value["evaluated"])
+    return cls(value["best"], value["evaluated"], value.get("complete", False))
 
 
 class MetricsLog:

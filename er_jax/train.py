@@ -79,9 +79,9 @@ def train(experiment: Experiment) -> bool:
 
   if record.evaluated < 0 and learner.starts_with_a_model:
     record = evaluate(first_step, record)
-    checkpoints.save(parallel.fetch(state), record)
+    checkpoints.save(parallel.fetch(state), record._replace(complete=first_step >= num_steps))
   batches = train_batches(seen, config.batch_size, config.seed, config.data.shuffle, first_step, num_steps - first_step)
-  with _StopSignal() as stop, Progress(f"train {config.method}", num_steps, "steps", first_step) as progress:
+  with _StopSignal() as stop, Progress(experiment.title, num_steps, "steps", first_step) as progress:
     for step, batch in enumerate(batches, start=first_step + 1):
       step_batch = parallel.shard(builder.batch(batch, seen, step - 1))
       state, parts = steps.train(state, step_batch, classes, banks)
@@ -101,7 +101,7 @@ def train(experiment: Experiment) -> bool:
         record = evaluate(step, record)
       stopping = stop.agreed(ask_others=is_logged or is_due)
       if is_due or stopping:
-        checkpoints.save(parallel.fetch(state), record)
+        checkpoints.save(parallel.fetch(state), record._replace(complete=step >= num_steps))
       progress.advance(note=_note(record))
       if stopping:
         break

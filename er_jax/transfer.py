@@ -21,7 +21,7 @@ from er_jax.experiment import Experiment
 from er_jax.predictions import Scores
 from er_jax.steps import device_banks
 from input_pipeline import class_names, files
-from input_pipeline.descriptions import ActionClass
+from input_pipeline.descriptions import ActionClass, read_classes
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import Dataset, examples
 
@@ -77,10 +77,10 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
   """
   config, parallel, method = experiment.config, experiment.parallel, experiment.method
   _require_same_kind(experiment, dataset)
-  seen = [experiment.dataset.classes[label] for label in experiment.dataset.splits.seen]
   tests = [test for division in dataset.divisions for test in division.test]
   class_ids = sorted(set().union(*tests))
-  overlap = {label: same for label, same in twins(seen, dataset.classes).items() if label in class_ids}
+  overlap = {label: same for label, same in _overlap(experiment.dataset, dataset).items() if label in class_ids}
+  data = provenance.of(config, dataset, corrected)
 
   # Where class splits are random, every video may be for the test; else those that are stored for it.
   videos = examples(dataset, "test", class_ids)
@@ -99,14 +99,20 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
       WITHOUT: {name: summarize("", "", known)[name] for name in ("mean", "std")} if known else None,
       "all_classes": _with_and_without(path, scores, class_ids, overlap),
       "overlap": [{"class": dataset.classes[label].name, "seen": same} for label, same in overlap.items()],
-      "data": provenance.of(config, dataset, corrected),
-      "training_data": provenance.of(config, experiment.dataset, config.data.corrections)}
+      "data": data, "training_data": experiment.data}
   if experiment.is_main:
     for k, test in enumerate(tests):
       scores.among(test).save(folder / "predictions" / f"test{k}.npz")
     scores.among(class_ids).save(folder / "predictions" / "all_classes.npz")
     files.write_json(folder / "results.json", results)
   return results
+
+
+def _overlap(trained: Dataset, tested: Dataset) -> dict[int, dict[str, str]]:
+  """Twins by the texts in use, or by the original ones: a class is no other one for being described otherwise."""
+  originals = [read_classes(dataset.path / "classes.jsonl") for dataset in (trained, tested)]
+  seen = [classes[label] for classes in (originals[0], trained.classes) for label in trained.splits.seen]
+  return {**twins(seen, tested.classes), **twins(seen, originals[1])}
 
 
 def _require_same_kind(experiment: Experiment, dataset: Dataset) -> None:

@@ -1,7 +1,7 @@
 """What a dataset's results rest on, in one file beside it: class lists, video lists, counts, and a hash of these.
 
     manifest.write(folder / "manifest.json", "ucf101_zsar", collection, written)
-    manifest.cite(folder / "manifest.json")         # {"path": ..., "sha256": ...}, for results.json
+    manifest.cite(folder / "manifest.json", classes, divisions)      # {"path": ..., "sha256": ...}, for results.json
 
     {"dataset": "ucf101_zsar", "seed": 0, "classes": ["apply eye makeup", ...],
      "videos": {"train": {"archery": ["Archery/v_Archery_g01_c01", ...], ...}, "test": {...}},
@@ -17,14 +17,17 @@ import hashlib
 import json
 import os
 from collections.abc import Collection as Container
+from collections.abc import Sequence
 from typing import Any
 
 from input_pipeline import files
 from input_pipeline.collection import Collection
+from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
 from input_pipeline.splits import ClassSplits
 
 NAME = "manifest.json"
+PARTS = {"seen": "train", "val": "val", "test": "test"}     # of a class split, and where their videos are stored
 
 
 def write(path: str | os.PathLike, dataset: str, collection: Collection, written: Container[int]) -> None:
@@ -40,16 +43,25 @@ def write(path: str | os.PathLike, dataset: str, collection: Collection, written
   files.write_json(path, {**content, "sha256": _hash(content)})
 
 
-def cite(path: str | os.PathLike) -> dict[str, str]:
+def cite(path: str | os.PathLike, classes: Sequence[ActionClass], divisions: Sequence[ClassSplits]) -> dict[str, str]:
   """{"path", "sha256"} of a manifest, for a result to name what it rests on.
 
+  Args:
+    path: of the file.
+    classes, divisions: the class list and the class splits that are in use.
+
   Raises:
-    UserError: it is not whole, or was changed: its hash is not that of its content.
+    UserError: it was changed, so that its hash is not that of its content; or it lists other classes or splits.
   """
   content = files.read_json(path)
   claimed = content.pop("sha256", None) if isinstance(content, dict) else None
   if claimed is None or claimed != _hash(content):
     raise UserError(f"{path} is not as it was written: its sha256 is not that of its content. Prepare the dataset again.")
+  names = [action.name for action in classes]
+  in_use = [_names(split, names) for division in divisions for split in _splits(division)]
+  if content["classes"] != names or [{part: split[part] for part in PARTS} for split in content["splits"]] != in_use:
+    raise UserError(f"{path} lists other classes or class splits than classes.jsonl and class_splits.json beside it. "
+                    "Prepare the dataset again.")
   return {"path": str(path), "sha256": claimed}
 
 
@@ -67,18 +79,22 @@ def _content(dataset: str, collection: Collection, written: Container[int]) -> d
     stored = collections.defaultdict(lambda: everywhere)
   divisions = () if collection.splits is None else getattr(collection.splits, "divisions", (collection.splits,))
   return {"dataset": dataset, "seed": seed, "classes": names, "videos": videos,
-          "splits": [entry for division in divisions for entry in _entries(division, names, stored)]}
+          "splits": [{**_names(split, names), "num_videos": _num_videos(split, stored)}
+                     for division in divisions for split in _splits(division)]}
 
 
-def _entries(division: ClassSplits, names: list[str], stored: dict[str, collections.Counter]) -> list[dict[str, Any]]:
-  """One entry for each of the division's splits."""
-  entries = []
-  for val, test in zip(division.val, division.test):
-    parts = {"train": division.seen, "val": val, "test": test}
-    entries.append({
-        **{("seen" if part == "train" else part): [names[label] for label in labels] for part, labels in parts.items()},
-        "num_videos": {part: sum(stored[part][label] for label in labels) for part, labels in parts.items()}})
-  return entries
+def _splits(division: ClassSplits) -> list[dict[str, tuple[int, ...]]]:
+  """The labels of each split's parts."""
+  return [dict(zip(PARTS, (division.seen, val, test))) for val, test in zip(division.val, division.test)]
+
+
+def _names(split: dict[str, tuple[int, ...]], names: list[str]) -> dict[str, list[str]]:
+  return {part: [names[label] for label in labels] for part, labels in split.items()}
+
+
+def _num_videos(split: dict[str, tuple[int, ...]], stored: dict[str, collections.Counter]) -> dict[str, int]:
+  """Of seen classes those that are stored for training, of the others those stored for their part."""
+  return {PARTS[part]: sum(stored[PARTS[part]][label] for label in labels) for part, labels in split.items()}
 
 
 def _hash(content: dict[str, Any]) -> str:

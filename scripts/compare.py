@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from er_jax import main as er_jax_main
-from er_jax import pictures, report
+from er_jax import pictures, provenance, report
 from input_pipeline import datasets, errors, files, prepare
 from input_pipeline.errors import Failure, UserError
 
@@ -86,11 +86,13 @@ def _config(method: str, dataset: str, seed: int, data_dir: str) -> ConfigDict:
 
 
 def _results(config: ConfigDict, workdir: Path) -> dict:
-  """What results.json of a run holds; the run is made, or finished, unless it is there."""
+  """What results.json of a run holds; the run is made, or finished, unless it is there, of this config and data."""
   as_written = json.loads(json.dumps(config.to_dict()))     # tuples are lists there
   if (workdir / "results.json").exists() and files.read_json(workdir / "config.json") == as_written:
-    print(f"{workdir} is there already.", flush=True)
-    return files.read_json(workdir / "results.json")
+    results = files.read_json(workdir / "results.json")
+    if results.get("data") == provenance.of(config, er_jax_main.open_dataset(config), config.data.corrections):
+      print(f"{workdir} is there already.", flush=True)
+      return results
   print(f"{TITLES[config.method]}, seed {config.seed}: {workdir}", flush=True)
   results = er_jax_main.run(config, str(workdir))
   if results is None:
@@ -115,8 +117,8 @@ def _print(workdir: Path, dataset: str, data_dir: str, methods: list[str], rows:
   print("Seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()))
   if dataset == "toy_actions":
     print(f"Videos: {data_dir}/sources/{dataset}; features: {data_dir}/{dataset}")
-  print(f"Results, predictions and pictures: {workdir}/METHOD-SEED "
-        f"(begin with {workdir}/{methods[0]}-0/contact_sheet.png)")
+  sheets = sorted((workdir / f"{methods[0]}-0").glob("**/contact_sheet.png"))
+  print(f"Results, predictions and pictures: {workdir}/METHOD-SEED" + (f" (begin with {sheets[0]})" if sheets else ""))
   print(f"This table: {workdir}/table.md; as a picture: {workdir}/comparison.png", flush=True)
 
 

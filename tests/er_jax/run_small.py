@@ -26,7 +26,7 @@ def run(argv: list[str]) -> None:
   if largest_file:     # writing beyond fails, as on a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
   config = small_config("ervse", bert_folder, **overrides)
-  main._open_dataset = lambda config: SmallDataset(Path(workdir).parent, pause=pause)
+  main.open_dataset = lambda config: SmallDataset(Path(workdir).parent, pause=pause)
   main.run(config, workdir)
 
 

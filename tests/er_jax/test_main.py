@@ -54,7 +54,7 @@ def test_a_missing_dataset_names_the_command_that_makes_it(tmp_path):
     ("loss.kind", "cee", "ce"), ("parallel", "jitt", "jit"), ("data.class_text", "names", "name"),
     ("model.text_backbone.kind", "brt", "bert")])
 def test_a_wrong_value_is_told_with_the_near_ones(tmp_path, bert_folder, monkeypatch, field, value, near):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   config = small_config("ervse", bert_folder)
   config.update_from_flattened_dict({field: value})
   with pytest.raises(UserError, match=f"{value}.*{near}"):
@@ -63,7 +63,7 @@ def test_a_wrong_value_is_told_with_the_near_ones(tmp_path, bert_folder, monkeyp
 
 def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeypatch):
   dataset = SmallDataset(tmp_path)
-  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
   workdir = tmp_path / "run"
   results = main.run(small_config("devise", bert_folder), str(workdir))
   assert json.loads((workdir / "results.json").read_text()) == results
@@ -100,7 +100,7 @@ def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeyp
 
 def test_each_random_class_split_has_a_model_of_its_own(tmp_path, bert_folder, monkeypatch):
   dataset = SmallDataset(tmp_path, seen_held_out=True).split_at_random(num_splits=3)
-  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
   workdir = tmp_path / "run"
   results = main.run(small_config("devise", bert_folder), str(workdir))
   assert json.loads((workdir / "results.json").read_text()) == results and set(results["splits"]) == {"0", "1", "2"}
@@ -120,11 +120,54 @@ def test_each_random_class_split_has_a_model_of_its_own(tmp_path, bert_folder, m
 
   only = main.run(small_config("devise", bert_folder, data__max_splits=1), str(tmp_path / "only"))
   assert only["splits"] == {"0": results["splits"]["0"]}
+  with pytest.raises(UserError, match=r"No model in .*split1, .*split2: train .*or evaluate only .*max_splits=1"):
+    main.run(small_config("devise", bert_folder), str(tmp_path / "only"), mode="eval")
+  with pytest.raises(UserError, match="is one model, but the dataset has 3 random class splits"):
+    main.run(small_config("devise", bert_folder), str(workdir), mode="eval", checkpoint=str(workdir / "split0/checkpoints/4"))
+  main.run(small_config("devise", bert_folder, data__max_splits=2), str(workdir), mode="eval")
+  assert sorted(path.name for path in (workdir / "predictions").iterdir()) == ["test0.npz", "test1.npz"]
+
+
+def test_without_validation_classes_an_unfinished_model_is_not_tested(tmp_path, bert_folder, monkeypatch):
+  dataset = SmallDataset(tmp_path, seen_held_out=True).split_at_random(num_splits=2)
+  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
+  config = small_config("devise", bert_folder, data__max_splits=1, eval_every_steps=1)
+  saves, save = [], main.train.Checkpoints.save
+
+  def stop_at_the_third(checkpoints, state, record):
+    save(checkpoints, state, record)
+    saves.append(state.step)
+    if len(saves) == 3:
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(main.train.Checkpoints, "save", stop_at_the_third)
+    main.run(config, str(tmp_path / "run"))
+  with pytest.raises(UserError, match="training stopped at step 2, and there are no validation classes"):
+    main.run(config, str(tmp_path / "run"), mode="eval")
+  assert main.run(config, str(tmp_path / "run"))["splits"]["0"]["step"] == 4
+
+
+@pytest.mark.parametrize("changed, content", [
+    ("class_splits.json", "{}"), ("classes.jsonl", '{"name": "x", "description": ""}\n'), ("c.jsonl", None)])
+def test_a_model_is_not_trained_on_or_tested_with_other_data(tmp_path, bert_folder, monkeypatch, changed, content):
+  dataset = SmallDataset(tmp_path)
+  (tmp_path / "class_splits.json").write_text(json.dumps(dataset.splits._asdict()))
+  (tmp_path / "c.jsonl").write_text('{"name": "push key", "description": "a key is moved with somebody ."}\n')
+  monkeypatch.setattr(loaders, "open_dataset", lambda data_dir, name: dataset)
+  monkeypatch.setattr(prepared, "dataset_path", lambda data_dir, name: tmp_path)
+  config = small_config("devise", bert_folder, num_epochs=1, data__corrections=str(tmp_path / "c.jsonl"))
+  main.run(config, str(tmp_path / "run"), mode="train")
+  (tmp_path / changed).write_text(content or '{"name": "push key", "description": "a key moved"}\n')
+  what = {"c.jsonl": "corrections"}.get(changed, changed)
+  for mode in ("eval", "train"):
+    with pytest.raises(UserError, match=f"was trained with other data than .*: different are its .*{what}"):
+      main.run(config, str(tmp_path / "run"), mode=mode)
 
 
 def test_random_class_splits_have_no_split_index(tmp_path, bert_folder, monkeypatch):
   dataset = SmallDataset(tmp_path, seen_held_out=True).split_at_random(num_splits=2)
-  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
   with pytest.raises(UserError, match="split_index is 1, but small is split at random.*max_splits"):
     main.run(small_config("devise", bert_folder, data__split_index=1), str(tmp_path / "run"))
 
@@ -132,7 +175,7 @@ def test_random_class_splits_have_no_split_index(tmp_path, bert_folder, monkeypa
 def test_views_are_averaged_as_features_or_as_scores(tmp_path, bert_folder, monkeypatch):
   dataset = SmallDataset(tmp_path)
   dataset.num_views = 2
-  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
   found = {}
   for way in ("features", "scores"):
     for method in ("devise", "dem"):
@@ -165,7 +208,7 @@ def test_results_name_the_descriptions_and_the_corrections(tmp_path, bert_folder
 
 def test_held_out_videos_of_seen_classes_are_reported_and_compete(tmp_path, bert_folder, monkeypatch):
   dataset = SmallDataset(tmp_path, seen_held_out=True)
-  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
   results = main.run(small_config("vse", bert_folder, num_epochs=1), str(tmp_path / "run"))
   assert results["seen"]["num_videos"] == 24 and results["seen"]["num_classes"] == 6
   for split in results["splits"].values():
@@ -178,7 +221,7 @@ def test_held_out_videos_of_seen_classes_are_reported_and_compete(tmp_path, bert
 
 
 def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   workdir = tmp_path / "run"
   main.run(small_config("devise", bert_folder), str(workdir), mode="train")
   before = (workdir / "config.json").read_bytes()
@@ -193,7 +236,7 @@ def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folde
     ("batch_size", 0), ("optimizer.learning_rate", -1.0), ("optimizer.clip_norm", -1.0), ("log_every_steps", 0), ("seed", -1), ("loss.temperature", 0.0),
     ("model.text_encoder.dropout_rate", -0.1), ("model.separate_concepts", True)])
 def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, field, value):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   config = small_config("ervse", bert_folder)
   config.update_from_flattened_dict({field: value})
   with pytest.raises(UserError, match=field.replace(".", r"\.")):
@@ -201,13 +244,13 @@ def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, fi
 
 
 def test_a_split_that_is_not_there_is_told(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   with pytest.raises(UserError, match=r"config.data.split_index is 3, but small has 3 splits \(0 to 2\)"):
     main.run(small_config("devise", bert_folder, data__split_index=3), str(tmp_path / "run"))
 
 
 def test_a_run_is_evaluated_as_it_was_trained(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   workdir = str(tmp_path / "run")
   main.run(small_config("vse", bert_folder, num_epochs=1), workdir, mode="train")
   with pytest.raises(UserError, match="config.data.class_text is 'name', was 'name_description'"):
@@ -216,26 +259,26 @@ def test_a_run_is_evaluated_as_it_was_trained(tmp_path, bert_folder, monkeypatch
 
 
 def test_the_same_command_again_goes_on_with_a_config_of_tuples(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   config = small_config("gcn", bert_folder, model__hidden_dims=(4, 5))
   first = main.run(config, str(tmp_path / "run"))
   assert main.run(config, str(tmp_path / "run")) == first
 
 
 def test_a_loss_of_other_methods_is_told(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   with pytest.raises(UserError, match="loss.kind is 'l2', but method ervse trains with ce or rank"):
     main.run(small_config("ervse", bert_folder, loss__kind="l2"), str(tmp_path / "run"))
 
 
 def test_training_nothing_is_refused(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   with pytest.raises(UserError, match="no parameter to train"):
     main.run(small_config("devise", bert_folder, optimizer__freeze__devise=True), str(tmp_path / "run"))
 
 
 def test_evaluating_without_training_says_what_to_do(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   with pytest.raises(UserError, match="Train first"):
     main.run(small_config("devise", bert_folder), str(tmp_path / "run"), mode="eval")
   assert not (tmp_path / "run").exists()

@@ -70,6 +70,8 @@ def test_step_schedule_and_constant():
   np.testing.assert_allclose([rate(12), rate(19), rate(20)], [0.01, 0.01, 0.005], rtol=1e-6)     # from base after warm-up
   rate = optimizer.schedule(optimizer_config(warmup_steps=0, decay_steps=0), G, num_steps=50)     # the whole training
   np.testing.assert_allclose([rate(t) for t in (0, 25, 50)], [BASE, BASE / 2, 0], atol=1e-9)
+  rate = optimizer.schedule(optimizer_config(warmup_steps=10, decay_steps=0), G, num_steps=10)    # a tenth of it is warm-up
+  assert rate(0) < rate(1) and rate(1) > rate(2) > rate(9) > 0
   rate = optimizer.schedule(optimizer_config(schedule="constant"), G)
   np.testing.assert_allclose([rate(W), rate(1000)], BASE, rtol=1e-6)
 

@@ -7,7 +7,7 @@ import pytest
 
 from er_jax import main, transfer
 from input_pipeline import loaders
-from input_pipeline.descriptions import ActionClass
+from input_pipeline.descriptions import ActionClass, write_classes
 from input_pipeline.errors import UserError
 from tests.er_jax.small import SmallDataset, small_config
 
@@ -24,7 +24,7 @@ def test_twins_have_the_same_name_or_the_same_description():
 @pytest.fixture
 def trained(tmp_path, bert_folder, monkeypatch):
   """A model trained on the small dataset, and a function that tests it on another dataset."""
-  monkeypatch.setattr(main, "_open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
   config, workdir = small_config("vse", bert_folder), tmp_path / "run"
   main.run(config, str(workdir), mode="train")
 
@@ -44,6 +44,7 @@ def other_dataset(folder, **options) -> SmallDataset:
   dataset.classes = [action if label in seen and label != 9 else action._replace(name=f"other {action.name}", description="with a thing")
                      for label, action in enumerate(dataset.classes)]
   dataset.name = "other"
+  write_classes(folder / "classes.jsonl", dataset.classes)
   return dataset
 
 
@@ -76,6 +77,14 @@ def test_accuracy_is_reported_with_and_without_seen_twins(trained, tmp_path):
     assert part["mean"]["precision@1"] == pytest.approx(np.mean([split["precision@1"] for split in splits]))
   assert results["all_classes"]["num_videos"] == 5 * len(in_tests)
   assert results["data"]["path"] == str(dataset.path) and results["training_data"]["path"] == str(tmp_path)
+
+
+def test_a_class_is_no_other_one_for_being_described_otherwise(trained, tmp_path):
+  dataset = other_dataset(tmp_path / "other")
+  before = trained(dataset)
+  reworded = [action._replace(description=f"{action.description} slowly") for action in dataset.classes]
+  after = trained(dataset.with_classes(reworded))
+  assert [entry["class"] for entry in after["overlap"]] == [entry["class"] for entry in before["overlap"]]
 
 
 def test_features_of_another_width_are_refused(trained, tmp_path):

@@ -52,8 +52,12 @@ def test_hash_is_that_of_the_content_and_is_checked_when_cited(tmp_path):
   content = json.loads(path.read_text())
   claimed = content.pop("sha256")
   canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-  assert manifest.cite(path) == {"path": str(path), "sha256": hashlib.sha256(canonical).hexdigest()}
+  divisions = (collection.splits,)
+  assert manifest.cite(path, CLASSES, divisions) == {"path": str(path), "sha256": hashlib.sha256(canonical).hexdigest()}
   assert claimed == hashlib.sha256(canonical).hexdigest()
+  for classes, splits in ((CLASSES[::-1], divisions), (CLASSES, (ClassSplits((0, 2), ((),), ((1, 3),)),))):
+    with pytest.raises(UserError, match="lists other classes or class splits"):
+      manifest.cite(path, classes, splits)
   path.write_text(path.read_text().replace("wave/1", "wave/2"))
   with pytest.raises(UserError, match="not as it was written"):
-    manifest.cite(path)
+    manifest.cite(path, CLASSES, divisions)

@@ -38,7 +38,7 @@ def small(tmp_path, monkeypatch) -> list[ConfigDict]:
     trained.append(config)
     return run(config, workdir)
 
-  monkeypatch.setattr(main, "_open_dataset", lambda config: dataset)
+  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
   monkeypatch.setattr(compare.prepare, "prepare", lambda name, data_dir: None)
   monkeypatch.setattr(compare, "_config", tiny)
   monkeypatch.setattr(main, "run", noted)
@@ -98,6 +98,14 @@ def test_a_stopped_comparison_goes_on_with_what_is_missing(tmp_path, small, monk
   monkeypatch.setattr(main, "run", run)
   compare.compare(["devise"], "toy_actions", 2, workdir, "data")
   assert [config.seed for config in small] == [0, 1] and (workdir / "table.md").exists()
+
+
+def test_a_finished_run_on_data_that_has_changed_is_not_taken_for_it(tmp_path, small):
+  workdir = tmp_path / "compared"
+  compare.compare(["devise"], "toy_actions", 1, workdir, "data")
+  (tmp_path / "classes.jsonl").write_text('{"name": "other", "description": ""}\n')
+  with pytest.raises(UserError, match="trained with other data"):
+    compare.compare(["devise"], "toy_actions", 1, workdir, "data")
 
 
 def test_a_workdir_with_runs_of_another_config_is_refused(tmp_path, small, monkeypatch):
