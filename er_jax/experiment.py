@@ -4,9 +4,11 @@
     params = experiment.first_params()
 """
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,7 +33,6 @@ class Experiment:
     dataset: the prepared dataset.
     parallel: the devices.
     method: the model.
-    data: what it all rests on, see `er_jax.provenance`.
     title: what a person is told is being trained.
     is_main: whether this process writes files and speaks.
   """
@@ -49,9 +50,13 @@ class Experiment:
     self.vector_dim = None if dataset.class_vectors is None else dataset.class_vectors.shape[1]
     self.parallel = Parallel(config.parallel, devices)
     self.method = methods.build(config, dataset)
-    self.data = provenance.of(config, dataset, config.data.corrections)
     self.title = f"train {config.method}" + (f", {workdir.name}" if dataset.split_seed is not None else "")
     self.is_main = jax.process_index() == 0
+
+  @functools.cached_property
+  def data(self) -> dict[str, Any]:
+    """What it all rests on. Raises: UserError as `er_jax.provenance.of`."""
+    return provenance.of(self.config, self.dataset, self.config.data.corrections)
 
   def first_params(self) -> Params:
     """The parameters that training starts from. Raises: UserError if `config.init_from` is of another model."""

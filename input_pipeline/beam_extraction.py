@@ -92,11 +92,12 @@ def _worker(beam: ModuleType) -> type:
         raise UserError(f"This worker finds other videos below {self._request.root} than the launcher. They must share "
                         "the file system of the videos and of --data_dir, under the same paths.")
       self._features = feature_source(self._request)
-      self._work = shards.work_folder(self._request.extractions, self._collection, self._features.fingerprint())
+      self._source = describe(self._request, self._features)
+      self._work = shards.work_folder(self._request.extractions, self._collection, self._source)
 
     def process(self, index: int) -> Iterator[int]:
       shards.fill(shards.Shard(index, self._request.num_shards), self._work, self._collection, self._features,
-                  describe(self._request, self._features))
+                  self._source)
       yield index
 
   return ExtractShard

@@ -45,10 +45,8 @@ def apply(path: str | os.PathLike, classes: Sequence[ActionClass]) -> list[Actio
 
 def _read(path: str | os.PathLike) -> dict[str, ActionClass]:
   """The corrections by name, in the order of the file."""
-  rows = files.read_jsonl(path, fields=FIELDS)
-  numbers = (number for number, line in enumerate(files.read_text(path).split("\n"), start=1) if line.strip())
   corrected: dict[str, ActionClass] = {}
-  for number, row in zip(numbers, rows):
+  for number, row in files.read_numbered_jsonl(path, fields=FIELDS):
     where = f"{path}:{number}"
     if others := sorted(set(row) - set(FIELDS)):
       raise UserError(f"{where}: unexpected field {', '.join(map(repr, others))}; expected {EXPECTED}.")

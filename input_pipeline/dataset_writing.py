@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from rich.console import Console
 from rich.table import Table
 
-from input_pipeline import datasets, shards
+from input_pipeline import datasets, files, locks, shards
 from input_pipeline.collection import SPLITS, Collection
 from input_pipeline.datasets.builder import Content, FeatureBuilder
 from input_pipeline.errors import UserError
@@ -45,18 +45,36 @@ def write(request: Request, collection: Collection, work: Path) -> Path:
   whole = shards.merge(work, request.num_shards, collection)
   counts = _counts(collection, whole.skipped)
   _require_some(collection, whole.skipped, request.root)
-  made_of = {"root": str(request.root), **whole.source, "options": request.options(), **counts}
+  made_of = {"root": str(request.root), "extraction": work.name, **whole.source,
+             "options": request.options(), **counts}
   _write(request, Content(collection, whole.features, whole.skipped, made_of), work)
-  shutil.rmtree(work)
-  for leftover in request.extractions.glob("*"):      # of other weights or videos; divided work is nobody's to delete
-    if all(shard.name.endswith("-of-00001") for shard in leftover.glob("shard-*")):
-      shutil.rmtree(leftover)
-  for folder in (request.extractions, request.extractions.parent):
-    with contextlib.suppress(OSError):      # not empty
-      folder.rmdir()
+  _remove_extractions(request, work.name)
   path = dataset_path(request)
   _print_counts(request.dataset, path, counts)
   return path
+
+
+def remove_leftovers(request: Request) -> None:
+  """Removes what a `write` that was killed, when the dataset was there already, has left; if that can be removed."""
+  work_name = files.read_json(dataset_path(request) / "source.json").get("extraction")
+  with contextlib.suppress(OSError):      # `data_dir` may be there to be read only
+    if _needless(request, work_name):
+      with locks.exclusive(request.folder):
+        _remove_extractions(request, work_name)
+
+
+def _needless(request: Request, work_name: str | None) -> list[Path]:
+  """The extraction of this name and those of other weights or videos; but divided work is nobody's to delete."""
+  return [work for work in request.extractions.glob("*/") if work.name == work_name
+          or all(shard.name.endswith("-of-00001") for shard in work.glob("shard-*"))]
+
+
+def _remove_extractions(request: Request, work_name: str | None) -> None:
+  for work in _needless(request, work_name):
+    shutil.rmtree(work)
+  for folder in (request.extractions, request.extractions.parent):
+    with contextlib.suppress(OSError):      # not empty
+      folder.rmdir()
 
 
 def _builder_class(dataset: str) -> type[FeatureBuilder]:

@@ -36,10 +36,8 @@ def read_classes(path: str | os.PathLike) -> list[ActionClass]:
   Raises:
     UserError: naming file and line, if a line has no name, a field is not a text, or a name comes twice.
   """
-  rows = files.read_jsonl(path, fields=("name",))
-  numbers = [n for n, line in enumerate(files.read_text(path).split("\n"), start=1) if line.strip()]
   classes, lines = [], {}
-  for number, row in zip(numbers, rows):
+  for number, row in files.read_numbered_jsonl(path, fields=("name",)):
     name, description = row["name"], row.get("description") or ""
     if not isinstance(name, str) or not name.strip() or not isinstance(description, str):
       raise UserError(

@@ -17,7 +17,7 @@ from input_pipeline import files, prepared
 from input_pipeline.collection import Clip, Collection, check
 from input_pipeline.datasets import kinetics_zsar
 from input_pipeline.datasets.kinetics_zsar.find_videos import video_key
-from input_pipeline.datasets.precomputed import metadata as published
+from input_pipeline.datasets.precomputed.metadata import ListedVideo
 from input_pipeline.errors import UserError
 from input_pipeline.request import OF_COLLECTIONS, Request
 
@@ -49,6 +49,8 @@ def request_of(dataset: str, data_dir: str | Path, **given: Any) -> Request:
   if path is None:
     return Request(dataset, Path(data_dir), **given)
   made_of = files.read_json(path / "source.json")
+  if not isinstance(made_of, dict) or "root" not in made_of:
+    raise UserError(f"{path / 'source.json'} does not say what the dataset was made from; prepare it again.")
   options = made_of.get("options", {})
   recorded = {name: options[name] for name in OF_COLLECTIONS if name in options} | made_of.get("views", {})
   if not {"source", "features"} & given.keys():
@@ -81,20 +83,13 @@ def expected(request: Request) -> Collection:
 
 def _listed_kinetics(request: Request) -> Collection:
   """All videos of the lists that are there, each at the path as published."""
-  metadata = request.metadata or request.data_dir / "metadata"
-  folder = published.find_folder(metadata, kinetics_zsar.FOLDER, published.CLASS_LISTS)
-  has_training = any((folder / name).exists() for name in published.VIDEO_LISTS["trn"])
-  sets = [name for name in published.SETS if has_training or name != "trn"]
-  published.find_folder(metadata, kinetics_zsar.FOLDER, [file for name in sets for file in published.VIDEO_LISTS[name]])
-  classes = published.read_classes(published.class_file(folder))
-  splits = published.read_splits(folder, len(classes))
+  lists = kinetics_zsar.read_lists(request.metadata or request.data_dir / "metadata")
 
-  def path(listed: published.ListedVideo) -> Path:
-    return request.features / f"{listed.name}.npy" if request.features else request.root / listed.file
+  def path(video: ListedVideo) -> Path:
+    return request.features / f"{video.name}.npy" if request.features else request.root / video.file
 
-  clips = [Clip(listed.name, path(listed), listed.label, listed.split)
-           for listed in published.read_videos(folder, splits, len(classes), sets)]
-  return check(Collection(clips, classes, [], splits, {}))
+  clips = [Clip(video.name, path(video), video.label, video.split) for video in lists.videos]
+  return check(Collection(clips, lists.classes, [], lists.splits, {}))
 
 
 def class_splits(collection: Collection) -> list[ClassSplit]:

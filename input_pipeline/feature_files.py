@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from input_pipeline import files
 from input_pipeline.collection import Clip, Collection
 from input_pipeline.concept_predictions import Predictions, no_predictions, read_predictions
 from input_pipeline.errors import UserError
@@ -42,9 +43,16 @@ class FeatureFiles:
     self._predictions = predictions
 
   def fingerprint(self) -> str:
-    """Hexadecimal digest of what decides the features, besides each video's own file."""
-    seen = None if self._predictions is None else (str(self._predictions), *stamp(self._predictions))
-    return hashlib.sha256(repr((FORMAT, seen)).encode()).hexdigest()
+    """Hexadecimal digest of what decides the features, besides each video's own file: the content of the concepts.
+
+    Raises:
+      UserError: the file of concepts cannot be read.
+    """
+    try:
+      content = None if self._predictions is None else files.cite(self._predictions)["sha256"]
+    except OSError as error:
+      raise UserError(f"Cannot read {self._predictions}: {error}.") from error
+    return hashlib.sha256(repr((FORMAT, content)).encode()).hexdigest()
 
   def fill(self, collection: Collection, store: FeatureStore) -> dict[int, str]:
     """Puts the features of every clip that has a file into `store`, except of those it already has.

@@ -76,9 +76,19 @@ def feature_source(request: Request) -> FeatureSource:
   return Backbones(tsm, bit, request.batch_size, request.num_workers, request.views)
 
 
+def reads_files(request: Request) -> bool:
+  """Whether the features are files already; no network computes them, and no weights are asked for."""
+  return bool(request.features or hasattr(datasets.load(request.dataset), "feature_files"))
+
+
 def describe(request: Request, features: FeatureSource) -> dict[str, Any]:
-  """What source.json says of them: their "fingerprint", and the "views" where a network looked at videos."""
-  seen = {"views": dataclasses.asdict(request.views)} if isinstance(features, Backbones) else {}
+  """What shards and source.json say that features were made from.
+
+  Returns:
+    Their "fingerprint"; and the "views" of a network that looked at videos, or the folder of "features" that are files.
+  """
+  seen = ({"features": str(request.features or request.root)} if reads_files(request)
+          else {"views": dataclasses.asdict(request.views)})
   return {"fingerprint": features.fingerprint(), **seen}
 
 
@@ -88,7 +98,7 @@ def require_consistent(request: Request) -> None:
   if own_files and request.features:
     raise UserError(f"--features={request.features} was given, but {request.dataset} has its features below --source. "
                     "Leave it out, or choose a dataset of videos.")
-  if own_files or request.features:
+  if reads_files(request):
     useless = {name: getattr(request, name) for name in ("tsm", "bit")}
     useless |= {name: value for name, value in vars(request.views).items() if value != getattr(Views(), name)}
     for name, value in useless.items():

@@ -10,11 +10,15 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from input_pipeline.errors import UserError
+
+ESCAPES = re.compile(      # of JSON: a surrogate pair, what is no character that a file's name can have, or any other
+    r"\\(?:ud[89ab]..\\ud[c-f]..|(?P<unusable>u0000|ud[89a-f]..)|.)", re.IGNORECASE | re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -53,22 +57,34 @@ def cite(path: str | os.PathLike) -> dict[str, str]:
 
 
 def read_text(path: str | os.PathLike) -> str:
-  """The text of a file. Raises: UserError if it is missing, unreadable or not UTF-8."""
+  """The text of a file, without a byte-order mark. Raises: UserError if it is missing, unreadable or not UTF-8 text."""
   try:
-    return Path(path).read_text(encoding="utf-8")
+    text = Path(path).read_text(encoding="utf-8-sig")
   except (OSError, UnicodeDecodeError) as error:
     reason = "no such file" if isinstance(error, FileNotFoundError) else error
     raise UserError(f"Cannot read {path}: {reason}.") from error
+  if (offset := text.find("\0")) >= 0:
+    raise UserError(f"{path}:{_line(text, offset)}: holds a NUL character; expected text. Is it UTF-16, or "
+                    "damaged? Save it as UTF-8.")
+  return text
 
 
 def read_json(path: str | os.PathLike) -> Any:
-  """The value in a JSON file. Raises: UserError naming file, line and column if it cannot be read."""
+  """The value in a JSON file.
+
+  Raises:
+    UserError: naming file and line, if it cannot be read, or a text in it holds a NUL character or half a surrogate
+      pair, which cannot be written to a file or be part of a file's name.
+  """
+  text = read_text(path)
   try:
-    return json.loads(read_text(path))
+    value = json.loads(text)
   except json.JSONDecodeError as error:
     raise UserError(
         f"{path}:{error.lineno}: not valid JSON at column {error.colno} ({error.msg}). Is the file cut short?"
     ) from error
+  _require_usable(path, text)
+  return value
 
 
 def read_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> list[dict]:
@@ -79,10 +95,16 @@ def read_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> list[dict
     fields: names that every object must have.
 
   Raises:
-    UserError: naming file and line, if a line is not a JSON object or lacks a field.
+    UserError: naming file and line, if a line is not a JSON object or lacks a field, or for what `read_json` refuses.
   """
+  return [row for _, row in read_numbered_jsonl(path, fields)]
+
+
+def read_numbered_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> list[tuple[int, dict]]:
+  """The objects of a JSON-lines file as `read_jsonl` reads them, each with the number of its line, from 1."""
   rows = []
-  for number, line in enumerate(read_text(path).split("\n"), start=1):
+  text = read_text(path)
+  for number, line in enumerate(text.split("\n"), start=1):
     if not line.strip():
       continue
     try:
@@ -94,5 +116,19 @@ def read_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> list[dict
     missing = [field for field in fields if field not in row]
     if missing:
       raise UserError(f"{path}:{number}: missing field {', '.join(map(repr, missing))}; it has {sorted(row)}.")
-    rows.append(row)
+    rows.append((number, row))
+  _require_usable(path, text)
   return rows
+
+
+def _require_usable(path: str | os.PathLike, text: str) -> None:
+  """Raises: UserError naming line and escape, if valid JSON escapes a character that no text should hold."""
+  for escape in ESCAPES.finditer(text) if "\\u" in text else ():
+    if escape["unusable"]:
+      raise UserError(f"{path}:{_line(text, escape.start())}: a text holds {escape[0]}, which is "
+                      + ("a NUL character" if escape["unusable"] == "u0000" else "half a surrogate pair")
+                      + ", no character that can be stored or be in a file's name. Write the text anew.")
+
+
+def _line(text: str, offset: int) -> int:
+  return text.count("\n", 0, offset) + 1

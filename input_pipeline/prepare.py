@@ -27,10 +27,11 @@ from input_pipeline.collection import Collection
 from input_pipeline.concepts import read_concepts
 from input_pipeline.errors import UserError
 from input_pipeline.feature_sources import describe, feature_source, require_consistent
+from input_pipeline.merging import SHOWN, work_to_merge
 from input_pipeline.request import Request
 from input_pipeline.shards import Shard
+from input_pipeline.views import Views
 
-SHOWN = 20      # unfinished shards that an error lists
 ONLY_SHARDS_NEED = ("tsm", "bit", "batch_size", "num_workers")
 
 
@@ -69,19 +70,22 @@ def prepare(
   _require_one_way(request, shard_index, merge, beam_runner, beam_options)
   require_consistent(request)
   path = dataset_writing.dataset_path(request)
+  if _is_prepared(request, path):      # asked without the lock, which needs a folder that can be written to
+    dataset_writing.remove_leftovers(request)
+    return path
   if shard_index is not None:
-    return path if _is_prepared(request, path) else _fill_shard(request, Shard(shard_index, request.num_shards))
+    return _fill_shard(request, Shard(shard_index, request.num_shards))
   with locks.exclusive(request.folder):
-    if _is_prepared(request, path):
+    if _is_prepared(request, path):      # by the process that had the lock
       return path
     if merge:
       collection = request.collection()
-      work = _work_to_merge(request, collection)
+      work = work_to_merge(request, collection)
     elif beam_runner:
       collection = request.collection()
       with _says_how_to_go_on(request.extractions):
         beam_extraction.extract_all(request, beam_runner, beam_options, shards.clips_digest(collection))
-      work = _work_to_merge(request, collection)
+      work = work_to_merge(request, collection)
     else:
       work, collection = _fill(request, Shard(0, 1))
     with _says_how_to_go_on(work):
@@ -110,20 +114,34 @@ def _is_prepared(request: Request, path: Path) -> bool:
   """Whether the dataset is at `path`. Raises: UserError if it was made from something else than is asked for."""
   if not path.exists():
     return False
-  made_of = files.read_json(path / "source.json")
+  made_of = _read_source(path)
   if request.source or request.from_features_alone:
     _require_same(path, "its source", request.root.resolve(), Path(made_of["root"]).resolve())
-  if request.tsm or request.bit:
+  weights_given = bool(request.tsm or request.bit)
+  asked_for = request.given_options() | (vars(request.views) if weights_given else {})     # both are in the fingerprint
+  chosen = {**vars(Views()), **made_of.get("views", {}), **made_of.get("options", {})}
+  for name, value in asked_for.items():
+    if name in chosen or name != "metadata":      # which datasets made by earlier versions do not tell
+      _require_same(path, f"its --{name}", value, chosen.get(name))
+  if weights_given:
     _require_same(path, "the fingerprint of its weights", feature_source(request).fingerprint(),
                   made_of.get("fingerprint"))
   there = path / "concepts.jsonl"
   if request.concepts and (not there.exists() or request.vocabulary != read_concepts(there)):
     _require_same(path, "its vocabulary", request.concepts, there if there.exists() else "none")
-  chosen = {**made_of.get("views", {}), **made_of.get("options", {})}
-  for name, value in request.given_options().items():
-    _require_same(path, f"its --{name}", value, chosen.get(name))
   print(f"{request.dataset} is already prepared in {path}.")
   return True
+
+
+def _read_source(path: Path) -> dict[str, Any]:
+  """What the dataset at `path` was made from. Raises: UserError if its source.json does not say."""
+  made_of = files.read_json(path / "source.json")
+  if not isinstance(made_of, dict) or not isinstance(made_of.get("root"), str) or not all(
+      isinstance(made_of.get(field, {}), dict) for field in ("views", "options")):
+    raise UserError(f"{path / 'source.json'} does not say what the dataset was made from: expected an object with "
+                    f"\"root\", \"views\" and \"options\", got {str(made_of)[:80]}. Delete {path} and give this "
+                    "command again.")
+  return made_of
 
 
 def _fill_shard(request: Request, shard: Shard) -> Path:
@@ -143,35 +161,10 @@ def _fill(request: Request, shard: Shard) -> tuple[Path, Collection]:
   features = feature_source(request)
   collection = request.collection()
   source = describe(request, features)
-  work = shards.work_folder(request.extractions, collection, source["fingerprint"])
+  work = shards.work_folder(request.extractions, collection, source)
   with _says_how_to_go_on(work):
     shards.fill(shard, work, collection, features, source)
   return work, collection
-
-
-def _work_to_merge(request: Request, collection: Collection) -> Path:
-  """The extraction whose shards are all finished. Raises: UserError listing those that are not."""
-  count = request.num_shards
-  if request.tsm or request.bit:
-    found = [shards.work_folder(request.extractions, collection, feature_source(request).fingerprint())]
-  else:
-    found = shards.work_folders(request.extractions, collection)
-  if len(found) > 1:
-    names = "".join(f"\n  {path.name}" for path in found)
-    raise UserError(f"There are extractions of these videos with several weights in {request.extractions}:{names}\n"
-                    "Say which weights to take with --tsm and --bit, or delete the folders that are not wanted.")
-  missing = shards.missing(found[0], count) if found else list(range(count))
-  if missing:
-    others = sorted(path for path in request.extractions.glob("*/shard-*") if path.parent not in found
-                    or not path.name.endswith(f"-of-{count:05d}"))
-    commands = [request.command(shard_index=index) for index in missing[:SHOWN]]
-    raise UserError("\n".join([
-        f"{len(missing)} of {count} shards of {request.dataset} are not finished in "
-        f"{found[0] if found else request.extractions}. Run them, with --tsm, --bit and --batch_size as the others:",
-        *(f"  {command}" for command in commands), *(["  ..."] if len(missing) > SHOWN else []),
-        *([f"There are shards of another list of videos, of other weights or of another --num_shards, such as "
-           f"{others[0]}: is everything given as it was for them?"] if others else [])]))
-  return found[0]
 
 
 @contextlib.contextmanager

@@ -75,8 +75,15 @@ class Request:
 
   def __post_init__(self):
     for name in PATHS:
-      if getattr(self, name) is not None:
-        object.__setattr__(self, name, Path(getattr(self, name)).absolute())
+      value = getattr(self, name)
+      if isinstance(value, str) and not value.strip():      # would be the current folder
+        raise UserError(f"--{name} is empty, expected a path. Give one, or leave --{name} out; is a variable in your "
+                        "command not set?")
+      if value is not None:
+        object.__setattr__(self, name, Path(value).absolute())
+    there = next(path for path in (self.folder, *self.folder.parents) if os.path.exists(path))
+    if not there.is_dir():
+      raise UserError(f"--data_dir={self.data_dir}: {there} is a file, expected a folder. Give another --data_dir.")
     if self.batch_size < 1 or self.num_workers < 1:
       raise UserError(f"batch_size and num_workers must be at least 1, got {self.batch_size} and {self.num_workers}.")
     _ = self.views      # that they can be

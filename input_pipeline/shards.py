@@ -1,15 +1,18 @@
 """An extraction divided among processes or machines, and put together again.
 
-    work = work_folder(request.extractions, collection, features.fingerprint())
-    fill(Shard(1, 3), work, collection, features)       # the second clip and every third from there
+    source = describe(request, features)                # feature_sources.py
+    work = work_folder(request.extractions, collection, source)
+    fill(Shard(1, 3), work, collection, features, source)       # the second clip and every third from there
     whole = merge(work, 3, collection)                  # when 0, 1 and 2 are done: what a dataset is written from
     whole.features[index], whole.skipped
 
 A shard is a folder of its own, WORK/shard-00001-of-00003: a `FeatureStore`, and `done.json` when it is finished. It
-can be deleted and made again, or copied here from another machine; nothing in it says where the videos lie.
+can be deleted and made again, or copied here from another machine; nothing in it says where the videos lie. Where
+features are files, done.json says in which folder.
 """
 
 import hashlib
+import json
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,14 +96,21 @@ def clips_digest(collection: Collection) -> str:
   return digest.hexdigest()[:12]
 
 
-def work_folder(folder: Path, collection: Collection, fingerprint: str) -> Path:
-  """Where an extraction of these clips with these weights waits: others have other folders, so start afresh."""
-  return folder / f"{clips_digest(collection)}-{fingerprint[:12]}"
+def work_folder(folder: Path, collection: Collection, source: dict[str, Any]) -> Path:
+  """Where an extraction of these clips from this source waits: others have other folders, so start afresh."""
+  digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
+  return folder / f"{clips_digest(collection)}-{digest[:12]}"
 
 
 def work_folders(folder: Path, collection: Collection) -> list[Path]:
-  """Those that are there for these clips, with whatever weights."""
+  """Those that are there for these clips, from whatever source."""
   return sorted(folder.glob(f"{clips_digest(collection)}-*"))
+
+
+def source_of(work: Path) -> dict[str, Any]:
+  """What the finished shards of a work folder were made from; {} if there is none. Raises: UserError if one is bad."""
+  done = min(work.glob(f"shard-*/{DONE}"), default=None)
+  return _read_done(done.parent).source if done else {}
 
 
 def fill(shard: Shard, work: Path, collection: Collection, features: FeatureSource, source: dict[str, Any]) -> Done:
@@ -111,7 +121,7 @@ def fill(shard: Shard, work: Path, collection: Collection, features: FeatureSour
     work: the folder of all shards.
     collection: the whole one.
     features: where they come from.
-    source: is kept in done.json, for the dataset's source.json.
+    source: what they are made from, see `feature_sources.describe`; kept in done.json, for the dataset's source.json.
 
   Raises:
     UserError, OSError: as `features.fill`; what was extracted is kept.
@@ -136,7 +146,7 @@ def merge(work: Path, count: int, collection: Collection) -> Whole:
   Raises:
     UserError: naming a shard that does not hold what it should, or two that do not belong together.
   """
-  stores, skipped, shapes = [], {}, {}
+  stores, skipped, sources, shapes = [], {}, {}, {}
   for index in range(count):
     shard = Shard(index, count)
     folder, clips = shard.folder(work), shard.of(collection.clips)
@@ -148,13 +158,15 @@ def merge(work: Path, count: int, collection: Collection) -> Whole:
       raise UserError(f"{folder} says that it is finished, but holds the features of {len(present)} of its "
                       f"{len(clips)} videos, and {len(reasons)} were skipped. If it was copied here, copy it again; or "
                       f"delete {folder / DONE} and run the shard again.")
+    sources.setdefault(json.dumps(done.source, sort_keys=True), folder)
     if present:
       shapes.setdefault(store[present[0]].views.shape, folder)
     stores.append(store)
     skipped.update((position * count + index, reason) for position, reason in reasons.items())
-  if len(shapes) > 1:
-    odd = "; ".join(f"{folder} has features of shape {shape}" for shape, folder in shapes.items())
-    raise UserError(f"The shards do not belong together: {odd}. Delete the wrong ones and run them again.")
+  for relation, folders in (("was made from", sources), ("has features of shape", shapes)):
+    if len(folders) > 1:
+      odd = "; ".join(f"{folder} {relation} {value}" for value, folder in folders.items())
+      raise UserError(f"The shards do not belong together: {odd}. Delete the wrong ones and run them again.")
   return Whole(Features(stores, skipped), dict(sorted(skipped.items())), done.source)
 
 
@@ -162,7 +174,7 @@ def _read_done(folder: Path) -> Done:
   value = files.read_json(folder / DONE)
   try:
     done = Done(**value)
-    dict(done.skipped)
+    dict(done.skipped), dict(done.source)
     return done
   except (TypeError, ValueError) as error:
     raise UserError(f"{folder / DONE} is not what a finished shard leaves ({error}). Delete it and run the shard "

@@ -143,7 +143,7 @@ def check_prepared(collection: Collection, dataset: Dataset) -> tuple[np.ndarray
     remarks.append(f"{dataset.path} has other class splits than those that are asked for.")
   path = dataset.path / manifest.NAME
   if path.exists():
-    manifest.cite(path)     # raises if it was changed
+    manifest.cite(path, dataset.classes, dataset.divisions)     # raises if it was changed
     listed = [name for of_split in files.read_json(path)["videos"].values() for of_class in of_split.values()
               for name in of_class]
     if collections.Counter(listed) != collections.Counter(name for _, name in examples):
@@ -205,7 +205,7 @@ def _read_results(run: Path, dataset: Dataset) -> dict[str, Any]:
 def _compare_manifests(run: Path, results: dict[str, Any], dataset: Dataset) -> list[str]:
   """A remark, if the results do not rest on this very dataset."""
   path = dataset.path / manifest.NAME
-  there = manifest.cite(path)["sha256"] if path.exists() else "not there"
+  there = manifest.cite(path, dataset.classes, dataset.divisions)["sha256"] if path.exists() else "not there"
   try:
     cited = results["data"]["manifest"]["sha256"]
   except (KeyError, TypeError):     # of a dataset without a manifest

@@ -8,6 +8,7 @@ A tree that is only partly unpacked or downloaded is refused: it would make a sm
 
 import collections
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +19,11 @@ from input_pipeline.errors import UserError
 VIDEO_SUFFIXES = frozenset({
     ".3gp", ".avi", ".divx", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
     ".vob", ".webm", ".wmv"})
-UNPACK = {".zip": "unzip", ".rar": "unrar x", ".tar": "tar xf", ".tar.gz": "tar xzf", ".tgz": "tar xzf", ".7z": "7z x"}
-PARTIAL_SUFFIXES = (".part", ".crdownload")
+UNPACK = {".zip": "unzip", ".rar": "unrar x", ".tar": "tar xf", ".tar.gz": "tar xzf", ".tgz": "tar xzf", ".7z": "7z x",
+          ".tar.xz": "tar xJf", ".txz": "tar xJf", ".tar.bz2": "tar xjf", ".tbz2": "tar xjf",
+          ".tar.zst": "tar --zstd -xf"}
+PARTIAL = re.compile(      # what browsers, aria2, yt-dlp and WinSCP leave of a download that did not end
+    r"\.(part|part-frag\d+|crdownload|download|filepart|aria2|ytdl)$", re.IGNORECASE)
 SHOWN = 10      # files or entries that an error lists
 
 
@@ -58,6 +62,8 @@ def read_tree(
   for path, is_folder in _walk(str(root), ()):
     if is_folder:
       folders.add(_key(os.path.basename(path)))
+      if PARTIAL.search(path):      # as Safari's a.mp4.download/
+        others.append(path)
     else:
       (found if os.path.splitext(path)[1].lower() in suffixes else others).append(path)
   _require_whole(root, others, folders)
@@ -113,7 +119,7 @@ def _require_folder(root: Path, suffixes: frozenset[str]) -> None:
 def _require_whole(root: Path, others: list[str], folders: set[str]) -> None:
   """Raises: UserError naming archives that are not unpacked, and downloads that did not end."""
   others = sorted(others)
-  if partial := [path for path in others if path.lower().endswith(PARTIAL_SUFFIXES)]:
+  if partial := [path for path in others if PARTIAL.search(path)]:
     raise UserError("\n".join([
         f"{root} holds {len(partial)} files whose download did not end:", *_first(partial),
         "Download them again to the end, or remove them."]))

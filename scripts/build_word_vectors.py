@@ -9,6 +9,8 @@ GloVe's or word2vec's text format will do. Into the folder `--output` go, under 
 
     labels_glove42b.npy                       (classes, V)  what DEVISE, ALE, SJE, DEM, ESZSL and GCN know of a class:
                                               the mean vector of the words of its name
+    labels_glove42b.classes.json              the names of these classes (not published), so that `prepare` notices when
+                                              the class list has become another one
     label_word_list.json, word.glove42b.npy   (words, V)    the words of VSE's word-level text model
 
 `prepare` finds them there: in METADATA/NAME of a published dataset, in the folder of the videos of `video_folder`.
@@ -35,11 +37,12 @@ from absl import flags
 from input_pipeline import errors, files
 from input_pipeline.concepts import Concept, concept_text, read_concepts
 from input_pipeline.datasets.class_lists import read_class_list
+from input_pipeline.datasets.precomputed.metadata import CLASS_VECTORS, VECTOR_NAMES
 from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
 from input_pipeline.word_vector_files import read_word_vectors
 
-CLASS_VECTORS, WORD_LIST, WORD_TABLE = "labels_glove42b.npy", "label_word_list.json", "word.glove42b.npy"
+WORD_LIST, WORD_TABLE = "label_word_list.json", "word.glove42b.npy"
 SHOWN = 10      # classes or words that a message lists
 
 
@@ -98,15 +101,22 @@ def unknown_words(texts: Iterable[str], vectors: Mapping[str, np.ndarray]) -> li
           if not known_words(word, vectors)]
 
 
-def write(folder: Path, class_rows: np.ndarray, word_list: Sequence[str], table: np.ndarray) -> None:
-  """Writes the three files; none takes its name before all are written."""
+def write(
+    folder: Path, class_names: Sequence[str], class_rows: np.ndarray, word_list: Sequence[str], table: np.ndarray
+) -> None:
+  """Writes the four files; none takes its name before all are written."""
   contents = {CLASS_VECTORS: lambda file: np.save(file, class_rows), WORD_TABLE: lambda file: np.save(file, table),
-              WORD_LIST: lambda file: file.write(json.dumps(word_list, ensure_ascii=False).encode())}
+              VECTOR_NAMES: lambda file: file.write(_json(class_names)),
+              WORD_LIST: lambda file: file.write(_json(word_list))}
   with contextlib.ExitStack() as stack:
     for name, write_to in contents.items():
       file = stack.enter_context(files.replacing(folder / name))
       write_to(file)
       file.flush()
+
+
+def _json(texts: Sequence[str]) -> bytes:
+  return json.dumps(texts, ensure_ascii=False).encode()
 
 
 def define_flags() -> None:
@@ -122,20 +132,20 @@ def main(_: list[str]) -> None:
   values = flags.FLAGS
   folder = Path(values.output)
   if folder.exists() and not folder.is_dir():
-    raise UserError(f"--output={folder} is a file; expected a folder, for three files.")
-  there = [name for name in (CLASS_VECTORS, WORD_LIST, WORD_TABLE) if (folder / name).exists()]
+    raise UserError(f"--output={folder} is a file; expected a folder, for four files.")
+  there = [name for name in (CLASS_VECTORS, VECTOR_NAMES, WORD_LIST, WORD_TABLE) if (folder / name).exists()]
   if there:
-    raise UserError(f"--output={folder} holds {', '.join(there)} already, published ones perhaps; give another folder, or "
-                    "remove them first.")
+    raise UserError(f"--output={folder} holds {', '.join(there)} already, published ones perhaps; give another folder, "
+                    "or remove them first.")
   classes = read_class_list(Path(values.classes))
   texts = texts_of(classes, read_concepts(values.concepts) if values.concepts else [])
   wanted = {part for text in texts for word in text.split() for way in spellings(word) for part in way}
   vectors = read_word_vectors(Path(values.vectors), wanted)
   rows, (word_list, table) = class_vectors(classes, vectors), word_table(texts, vectors)
-  write(folder, rows, word_list, table)
+  write(folder, [action.name for action in classes], rows, word_list, table)
 
-  print(f"wrote {CLASS_VECTORS} ({len(rows)} classes), {WORD_LIST} and {WORD_TABLE} ({len(word_list)} words) of "
-        f"{rows.shape[1]} numbers each to {folder}")
+  print(f"wrote {CLASS_VECTORS} ({len(rows)} classes), {VECTOR_NAMES}, {WORD_LIST} and {WORD_TABLE} "
+        f"({len(word_list)} words) of {rows.shape[1]} numbers each to {folder}")
   for what, left_out in (("names of classes", unknown_words((action.name for action in classes), vectors)),
                          ("texts", unknown_words(texts, vectors))):
     if left_out:

@@ -42,7 +42,7 @@ from rich.table import Table
 from er_jax.models import text_backbone
 from er_jax.text_bank import TextBank
 from input_pipeline import class_names, corrections, errors, files
-from input_pipeline.datasets.class_lists import read_class_list
+from input_pipeline.datasets.class_lists import class_list_file, read_class_list
 from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
 
@@ -194,10 +194,22 @@ def define_flags() -> None:
   flags.DEFINE_string("output", "", "File to write what was found to, a class a line.")
 
 
+def _require_other_output(values: flags.FlagValues) -> None:
+  """Raises: UserError if the report would take the place of what the command reads."""
+  lists = [("classes", values.classes), *(("compare", path) for path in values.compare)]
+  inputs = [(flag, class_list_file(Path(path))) for flag, path in lists]
+  inputs += [("corrections", Path(values.corrections))] if values.corrections else []
+  for flag, path in inputs:
+    if values.output and Path(values.output).resolve() == path.resolve():
+      raise UserError(f"--output={values.output} is the file that --{flag} reads, and would be overwritten; give "
+                      "another --output=FILE for the report.")
+
+
 def main(_: list[str]) -> None:
   """Reads, checks, reports."""
   logging.set_verbosity(logging.ERROR)    # libraries' remarks; ours are printed
   values = flags.FLAGS
+  _require_other_output(values)
   published = read_class_list(Path(values.classes))
   others = {path: read_class_list(Path(path)) for path in values.compare}
   classes = corrections.apply(values.corrections, published) if values.corrections else published

@@ -48,7 +48,7 @@ def read_downloads(path: Path, kind: str, bit: str = BIT[0]) -> list[Download]:
     WrongArgument: if it cannot be read, or what it says cannot be.
   """
   try:
-    group = json.loads(path.read_text(encoding="utf-8").replace("{bit}", bit))[kind]
+    group = json.loads(path.read_text(encoding="utf-8-sig").replace("{bit}", bit))[kind]
     return [_read_entry(name, entry, group.get("bases", []), f"{path}: {kind}: {name}")
             for name, entry in group["files"].items()]
   except json.JSONDecodeError as error:

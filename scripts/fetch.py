@@ -102,7 +102,10 @@ def fetch(source: Source, part: Path, patience: Patience,
 
 
 def flaw(path: Path, size: int | None, sha256: str | None) -> str | None:
-  """What is wrong with a file, of the size and hash that it should have; None if nothing is."""
+  """What is wrong with a file, of the size and hash that it should have; None if nothing is.
+
+  Of a file without a known hash, at least that it is empty or a page in place of the file is noticed.
+  """
   if size is not None and path.stat().st_size != size:
     return f"it has {path.stat().st_size:,} bytes, not {size:,}"
   if sha256 is not None:
@@ -110,7 +113,13 @@ def flaw(path: Path, size: int | None, sha256: str | None) -> str | None:
       actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual != sha256:
       return f"its sha256 is {actual}, not {sha256}"
-  return None
+    return None
+  with open(path, "rb") as file:
+    first = file.read(CHUNK)
+  if not first:
+    return None if size == 0 else "it is empty"
+  page = _page(first)
+  return page and f"it is {page}"
 
 
 def discard(part: Path) -> None:
@@ -148,7 +157,8 @@ def _receive(source: Source, part: Path, have: int, noted: dict, timeout: float,
     data = _read(response, have, total)
     if not (data or have or total or source.size == 0):
       raise Refusal("it serves an empty file")
-    if page := _what_page(response, b"" if resumed else data):
+    is_html = "text/html" in response.headers.get("Content-Type", "")
+    if page := "a web page" if is_html else None if resumed else _page(data):
       raise Refusal(f"it serves {page} in place of the file")
     if not resumed:
       discard(part)
@@ -167,10 +177,8 @@ def _receive(source: Source, part: Path, have: int, noted: dict, timeout: float,
   return resumed
 
 
-def _what_page(response: http.client.HTTPResponse, first: bytes) -> str | None:
-  """What kind of page comes in place of a file, if one does, by its type and its first bytes."""
-  if "text/html" in response.headers.get("Content-Type", ""):
-    return "a web page"
+def _page(first: bytes) -> str | None:
+  """What kind of page is in place of a file, if one is, by its first bytes."""
   return next((what for start, what in PAGES.items() if first.lstrip()[:len(start)].lower() == start), None)
 
 

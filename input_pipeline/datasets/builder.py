@@ -22,7 +22,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from input_pipeline import concepts, descriptions, files, manifest, splits
 from input_pipeline.collection import SPLITS, Clip, Collection
-from input_pipeline.feature_store import FeatureStore
+from input_pipeline.shards import Features
 
 UNDIVIDED = "undivided"   # how a single split "all" is stored; TFDS keeps that name for all splits together
 SHARD_BYTES = 128 << 20   # of features in a file; TFDS holds this much in memory while it writes
@@ -39,7 +39,7 @@ class Content(NamedTuple):
   """
 
   collection: Collection
-  store: FeatureStore
+  store: Features
   skipped: dict[int, str]
   source: dict[str, Any]
 

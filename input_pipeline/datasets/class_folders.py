@@ -9,6 +9,7 @@ belongs to the class of the folder that it lies in.
 
 import collections
 import hashlib
+import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def read_collection(
   """The videos below `source`, in the order of their paths, and what is published about their classes.
 
   Folders that differ only in case, signs or place are folders of the same class, and the videos of all are used.
-  Classes without a folder stay in the class list; they are named on stderr.
+  Classes without a folder stay in the class list; they are named on stderr, and so are copies of a video in its class.
 
   Args:
     name: folder of the class list below `metadata`, which may also be that folder itself.
@@ -51,49 +52,67 @@ def read_collection(
   index = class_index(published.read_published_names(class_file), str(class_file))
   tree = read_tree(source, suffixes, hints)
   labels = label_folders(dict.fromkeys(path.parent for path in tree.files), index)
-  refuse_shared_videos((path, labels[path.parent]) for path in tree.files)
+  look_for_copies(((path, labels[path.parent]) for path in tree.files), renamed_are_mistakes=False)
   seen = set(splits.divisions[0].seen)
   clips = []
   for path in tree.files:
     label = labels[path.parent]
     clips.append(Clip(clip_name(path, tree.root), path, label, "train" if label in seen else "test"))
-  return check(Collection(clips, classes, [], splits, published.find_extras(folder, len(classes))))
+  return check(Collection(clips, classes, [], splits, published.find_extras(folder, classes)))
 
 
-def refuse_shared_videos(labelled: Iterable[tuple[Path, int]]) -> None:
-  """Compares files of the same name in folders of different classes.
+def look_for_copies(labelled: Iterable[tuple[Path, int]], renamed_are_mistakes: bool = True) -> None:
+  """Compares the content of videos, whatever they are called, and of files of features that have the same name.
+
+  Copies of a video in its own class are named on stderr. Empty files and files that cannot be read are passed over.
 
   Args:
     labelled: files and their labels.
+    renamed_are_mistakes: whether a copy of another name in another class is one; if not, it is named on stderr, as a
+      published dataset may hold some.
 
   Raises:
-    UserError: listing pairs of files that have the same name and content, but two labels. Empty files don't count.
+    UserError: listing pairs of files that have the same content, but two labels.
   """
-  same = [pair for named in _alike(labelled, lambda path: path.name)
-          for sized in _alike(named, _size)
-          for equal in _alike(sized, _digest) for pair in _of_two_classes(equal)]
-  if same:
+  in_two_classes, renamed, in_one = [], [], []
+  for alike in _groups(labelled, _outline):
+    for (first, label), *others in _groups(alike, _digest):
+      for path, its_label in others:
+        is_mistake = renamed_are_mistakes or path.name == first.name
+        (in_one if its_label == label else in_two_classes if is_mistake else renamed).append((first, path))
+  if in_two_classes:
     raise UserError("\n".join([
-        f"{len(same)} files are duplicate videos in two classes, the same name and the same bytes:",
-        *(f"  {first} and {second}" for first, second in same[:SHOWN]), *["  ..."] * (len(same) > SHOWN),
+        f"{len(in_two_classes)} files are duplicate videos in two classes, the same bytes:", *_listed(in_two_classes),
         "A video has one class: remove the wrong one of each pair."]))
+  if renamed:
+    print("\n".join([f"warning: {len(renamed)} files are the same video as one in another class, under another name; both "
+                     "are kept:", *_listed(renamed)]), file=sys.stderr)
+  if in_one:
+    print("\n".join([
+        f"warning: {len(in_one)} files are copies of another one of their class, and each counts as a video:",
+        *_listed(in_one), "Remove the copies if that is not meant, such as a second copy of the whole folder."]),
+          file=sys.stderr)
 
 
-def _alike(
+def _groups(
     labelled: Iterable[tuple[Path, int]], look: Callable[[Path], Hashable]
 ) -> Iterator[list[tuple[Path, int]]]:
-  """Groups of files that look the same, and are of several classes."""
+  """Groups of several files that look the same; those that look like None are in none."""
   groups: dict[Hashable, list[tuple[Path, int]]] = collections.defaultdict(list)
   for path, label in labelled:
     groups[look(path)].append((path, label))
   groups.pop(None, None)
-  return (group for group in groups.values() if len({label for _, label in group}) > 1)
+  return (group for group in groups.values() if len(group) > 1)
 
 
-def _of_two_classes(labelled: list[tuple[Path, int]]) -> Iterator[tuple[Path, Path]]:
-  """The first file beside each that is of another class than it."""
-  first, label_of_first = labelled[0]
-  return ((first, path) for path, label in labelled if label != label_of_first)
+def _listed(pairs: list[tuple[Path, Path]]) -> list[str]:
+  return [f"  {first} and {second}" for first, second in pairs[:SHOWN]] + ["  ..."] * (len(pairs) > SHOWN)
+
+
+def _outline(path: Path) -> tuple[int, str] | None:
+  """What files of the same content have in common without being read: features are all of one size, videos hardly."""
+  size = _size(path)
+  return size and (size, path.name if path.suffix.lower() == ".npy" else "")
 
 
 def _size(path: Path) -> int | None:

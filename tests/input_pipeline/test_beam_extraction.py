@@ -55,7 +55,7 @@ def test_mistake_that_only_a_worker_sees_is_told_in_its_words(inputs, small, tmp
 
 def test_without_beam_the_command_that_installs_it_is_shown(inputs, small, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "apache_beam", None)
-  with pytest.raises(UserError, match="pip install -r requirements-beam.txt"):
+  with pytest.raises(UserError, match="pip install -r requirements.txt -r requirements-beam.txt"):
     run(inputs, tmp_path, beam_runner="DirectRunner", num_shards=3)
 
 

@@ -175,9 +175,14 @@ def test_stopped_run_goes_on_where_it_was(collection, fill, monkeypatch):
   assert read == ["v3", "v4", "v5"] and len(store) == NUM_CLIPS and skipped == {}
 
 
-def test_fingerprint_changes_with_the_file_of_concepts_alone(collection, tmp_path):
-  path = tmp_path / "preds.json"
+def test_fingerprint_is_that_of_the_content_of_the_concepts_wherever_their_file_is(collection, tmp_path):
+  path, copy = tmp_path / "preds.json", tmp_path / "copy.json"
   before = FeatureFiles(path).fingerprint()
-  assert FeatureFiles(path).fingerprint() == before != FeatureFiles(None).fingerprint()
-  os.utime(path, ns=(1, 1))
-  assert FeatureFiles(path).fingerprint() != before
+  assert before != FeatureFiles(None).fingerprint()
+  copy.write_bytes(path.read_bytes())
+  os.utime(copy, ns=(1, 1))
+  assert FeatureFiles(copy).fingerprint() == before
+  copy.write_bytes(path.read_bytes().replace(b"9", b"8"))
+  assert FeatureFiles(copy).fingerprint() != before
+  with pytest.raises(UserError, match="Cannot read .*absent.json"):
+    FeatureFiles(tmp_path / "absent.json").fingerprint()

@@ -1,6 +1,8 @@
 """Features of one's own in place of TSM's, and several views of a video, by the command that prepares a dataset."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from input_pipeline.concepts import write_concepts
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
 from input_pipeline.prepared import open_dataset
+from tests.input_pipeline.published_layout import write_layout
 from tests.input_pipeline.small_preparation import examples, inputs, run, small, small_collection, whole
 
 __all__ = ["inputs", "small", "whole"]     # the fixtures
@@ -60,6 +63,59 @@ def test_shards_of_features_are_merged(features, tmp_path):
     prepare.prepare("toy_actions", tmp_path / "two", features=features, shard_index=index, num_shards=2)
   prepare.prepare("toy_actions", tmp_path / "two", features=features, merge=True, num_shards=2)
   assert len(examples(tmp_path / "two")["train"]) == 5
+
+
+def test_shards_of_two_folders_of_features_are_not_mixed(features, tmp_path):
+  shutil.copytree(features, tmp_path / "others")      # with the same sizes and times
+  np.save(tmp_path / "others" / "v0.npy", np.full(WIDTH, 99, np.float16))
+  for name in ("features", "others"):
+    status = (features / "v0.npy").stat()
+    os.utime(tmp_path / name / "v0.npy", ns=(status.st_atime_ns, status.st_mtime_ns))
+  both = {"num_shards": 2, "features": tmp_path / "others"}
+  prepare.prepare("toy_actions", tmp_path, features=features, shard_index=0, num_shards=2)
+  prepare.prepare("toy_actions", tmp_path, **both, shard_index=1)
+  with pytest.raises(UserError, match=f"(?s)1 of 2 shards .* are not finished.* read from {features}: is everything"):
+    prepare.prepare("toy_actions", tmp_path, **both, merge=True)
+  prepare.prepare("toy_actions", tmp_path, **both, shard_index=0)
+  prepare.prepare("toy_actions", tmp_path, **both, merge=True)
+  assert examples(tmp_path)["train"][0]["feature"].tolist() == [99] * WIDTH
+
+
+@pytest.fixture
+def objects(features, tmp_path) -> dict[str, Path]:
+  """The flags of features with objects; the vocabulary is that of the videos."""
+  write_concepts(tmp_path / "concepts.jsonl", small_collection(features).concepts)
+  (tmp_path / "predictions.json").write_text(json.dumps({f"v{i}": [[3, 1], [0.5, 0.25]] for i in range(12)}))
+  return {"features": features, "concepts": tmp_path / "concepts.jsonl",
+          "concept_predictions": tmp_path / "predictions.json"}
+
+
+def test_shards_are_merged_wherever_a_copy_of_the_predictions_is(objects, tmp_path):
+  shutil.copyfile(objects["concept_predictions"], tmp_path / "copy.json")
+  os.utime(tmp_path / "copy.json", ns=(1, 1))
+  for index, name in enumerate(["predictions.json", "copy.json"]):
+    prepare.prepare("toy_actions", tmp_path, shard_index=index, num_shards=2,
+                    **{**objects, "concept_predictions": tmp_path / name})
+  prepare.prepare("toy_actions", tmp_path, merge=True, num_shards=2, **objects)
+  assert len(examples(tmp_path)["train"]) == 5
+
+
+def test_shards_of_videos_and_of_features_are_not_taken_for_each_other(inputs, objects, tmp_path):
+  for index in range(2):
+    run(inputs, tmp_path / "videos", shard_index=index, num_shards=2)
+    prepare.prepare("toy_actions", tmp_path / "files", shard_index=index, num_shards=2, **objects)
+  with pytest.raises(UserError, match="2 of 2 shards of toy_actions are not finished"):
+    prepare.prepare("toy_actions", tmp_path / "videos", merge=True, num_shards=2, **objects)
+  with pytest.raises(UserError, match=f"its --features is {objects['features']}, none is asked for"):
+    prepare.prepare("toy_actions", tmp_path / "files", merge=True, num_shards=2)
+
+
+def test_shards_of_two_published_layouts_are_not_mixed(tmp_path):
+  first, second = (write_layout(tmp_path / name).source for name in ("first", "second"))
+  prepare.prepare("precomputed", tmp_path, first, shard_index=0, num_shards=2)
+  prepare.prepare("precomputed", tmp_path, second, shard_index=1, num_shards=2)
+  with pytest.raises(UserError, match="1 of 2 shards of precomputed are not finished"):
+    prepare.prepare("precomputed", tmp_path, second, merge=True, num_shards=2)
 
 
 def test_several_views_are_stored_beside_their_mean(inputs, small, whole, tmp_path):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from input_pipeline import prepare
+from input_pipeline import locks, prepare
 from input_pipeline.backbones import checkpoints
 from input_pipeline.concepts import Concept, write_concepts
 from input_pipeline.datasets import toy_actions
@@ -65,6 +65,39 @@ def test_prepared_dataset_is_found_without_loading_weights(whole, small, monkeyp
   prepare.prepare("toy_actions", whole)
 
 
+def test_prepared_dataset_is_found_where_nothing_may_be_written(whole, small, tmp_path, monkeypatch):
+  def refuse(*_):
+    raise PermissionError("Read-only file system")
+
+  monkeypatch.setattr(locks, "exclusive", refuse)
+  assert prepare.prepare("toy_actions", whole) == whole / "toy_actions" / "1.0.0"
+  shutil.copytree(whole / "toy_actions", tmp_path / "toy_actions")
+  (tmp_path / "extraction" / "toy_actions" / "0123456789ab-0123456789ab").mkdir(parents=True)
+  prepare.prepare("toy_actions", tmp_path)      # with what it would remove if it could
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"root": "videos", "options": 3}'])
+def test_prepared_dataset_that_does_not_say_of_what_it_was_made_is_refused(inputs, whole, small, tmp_path, content):
+  shutil.copytree(whole / "toy_actions", tmp_path / "toy_actions")
+  (tmp_path / "toy_actions" / "1.0.0" / "source.json").write_text(content)
+  with pytest.raises(UserError, match="source.json does not say what the dataset was made from"):
+    prepare.prepare("toy_actions", tmp_path, inputs.source)
+
+
+def test_prepared_dataset_of_other_class_lists_is_not_taken_for_it(small, tmp_path, monkeypatch):
+  monkeypatch.setattr(toy_actions, "collection", lambda source, metadata: small_collection(source))
+  (tmp_path / "features").mkdir()
+  np.save(tmp_path / "features" / "v0.npy", np.zeros(5, np.float32))
+  path = prepare.prepare("toy_actions", tmp_path, features=tmp_path / "features", metadata=tmp_path / "lists")
+  prepare.prepare("toy_actions", tmp_path, metadata=tmp_path / "lists")
+  with pytest.raises(UserError, match="its --metadata is .*lists, asked for is .*other"):
+    prepare.prepare("toy_actions", tmp_path, metadata=tmp_path / "other")
+  source = json.loads((path / "source.json").read_text())
+  del source["options"]["metadata"]      # as earlier versions did
+  (path / "source.json").write_text(json.dumps(source))
+  prepare.prepare("toy_actions", tmp_path, metadata=tmp_path / "other")
+
+
 def test_prepared_dataset_of_another_source_is_not_taken_for_it(inputs, whole, small, tmp_path):
   with pytest.raises(UserError, match=f"its source is {inputs.source}, asked for is {tmp_path}.*another --data_dir"):
     prepare.prepare("toy_actions", whole, source=tmp_path)
@@ -78,6 +111,20 @@ def test_prepared_dataset_of_other_weights_is_not_taken_for_it(inputs, whole, sm
   np.savez(tmp_path / "bit.npz", **arrays)
   with pytest.raises(UserError, match="1.0.0 is prepared already.*fingerprint of its weights is .*delete that folder"):
     prepare.prepare("toy_actions", whole, tsm=inputs.tsm, bit=tmp_path / "bit.npz")
+
+
+def test_other_views_are_told_from_other_weights(inputs, whole, small):
+  with pytest.raises(UserError, match="its --spatial_crops is 1, asked for is 3"):
+    run(inputs, whole, spatial_crops=3)
+
+
+def test_views_that_are_asked_for_by_default_are_told_from_other_weights(inputs, whole, small, tmp_path):
+  shutil.copytree(whole / "toy_actions", tmp_path / "toy_actions")
+  file = tmp_path / "toy_actions" / "1.0.0" / "source.json"
+  source = json.loads(file.read_text())
+  file.write_text(json.dumps({**source, "views": {**source["views"], "temporal_samples": 2}, "fingerprint": "other"}))
+  with pytest.raises(UserError, match="its --temporal_samples is 2, asked for is 1"):
+    run(inputs, tmp_path)
 
 
 def test_run_killed_while_extracting_goes_on_without_redoing_or_losing_a_video(
@@ -109,6 +156,28 @@ def test_run_killed_while_writing_leaves_nothing_that_looks_whole_and_goes_on(
   assert videos_read == []
   assert_same(tmp_path, whole)
   assert sorted(path.name for path in (tmp_path / "toy_actions").iterdir()) == [".lock", "1.0.0"]
+
+
+@pytest.mark.parametrize("divided", [{}, {"merge": True, "num_shards": 2}], ids=["whole", "in shards"])
+def test_run_killed_while_it_removes_the_extraction_leaves_that_to_the_next(
+    inputs, small, tmp_path, monkeypatch, divided):
+  remove = shutil.rmtree
+
+  def be_killed(path, *args, **kwargs):
+    if "extraction" in str(path):
+      raise KeyboardInterrupt
+    remove(path, *args, **kwargs)
+
+  for index in range(divided.get("num_shards", 0)):
+    run(inputs, tmp_path, shard_index=index, num_shards=2)
+  somebodys = tmp_path / "extraction" / "toy_actions" / "0123456789ab-0123456789ab" / "shard-00000-of-00002"
+  somebodys.mkdir(parents=True)
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(shutil, "rmtree", be_killed)
+    run(inputs, tmp_path, **divided)
+  assert (tmp_path / "toy_actions" / "1.0.0").exists() and len(chunks(tmp_path)) >= 6
+  prepare.prepare("toy_actions", tmp_path)
+  assert list((tmp_path / "extraction" / "toy_actions").iterdir()) == [somebodys.parent]
 
 
 @pytest.mark.parametrize(
@@ -215,11 +284,11 @@ def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_pat
 
 
 def test_folder_that_cannot_be_written_to_is_named_without_a_traceback(inputs, tmp_path):
-  (tmp_path / "data").write_text("a file where the folder should be")
+  (tmp_path / "data" / "toy_actions" / ".lock").mkdir(parents=True)      # a folder where a file should be
   process = start(inputs, tmp_path / "data", stop="")
   _, err = process.communicate(timeout=120)
   assert process.returncode == 1
-  assert f"cannot write the dataset" in err and str(tmp_path / "data") in err and "Traceback" not in err
+  assert "cannot write the dataset" in err and str(tmp_path / "data") in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("flag", ["tsm", "bit"])

@@ -73,6 +73,19 @@ def test_views_are_made_of_three_flags(tmp_path):
   assert request.views == Views(2, 5, 4)
 
 
+@pytest.mark.parametrize("field", ["data_dir", "source", "tsm", "features", "metadata"])
+def test_an_empty_path_is_not_the_current_folder(taken, tmp_path, field):
+  with pytest.raises(UserError, match=f"--{field} is empty, expected a path"):
+    Request(**{"dataset": "toy_actions", "data_dir": tmp_path, field: ""})
+
+
+def test_a_file_where_the_datasets_should_lie_is_named(tmp_path):
+  (tmp_path / "data").write_text("a file")
+  for data_dir in (tmp_path / "data", tmp_path / "data" / "below"):
+    with pytest.raises(UserError, match=f"--data_dir={data_dir}: {tmp_path / 'data'} is a file, expected a folder"):
+      Request("toy_actions", data_dir)
+
+
 @pytest.mark.parametrize("field, value, message", [
     ("batch_size", 0, "batch_size and num_workers must be at least 1, got 0"),
     ("num_shards", 0, "--num_shards=0 must be at least 1"),

@@ -166,11 +166,29 @@ def test_shards_of_several_weights_are_told_apart(inputs, whole, small, tmp_path
   np.savez(tmp_path / "bit.npz", **arrays)
   run_shards(inputs, tmp_path, 0, 1, 2)
   run_shards(inputs._replace(bit=tmp_path / "bit.npz"), tmp_path, 0)
-  with pytest.raises(UserError, match="(?s)several weights in .*Say which weights to take with --tsm and --bit"):
+  with pytest.raises(UserError, match="(?s)several weights or views in .*Say which to take with --tsm, --bit"):
     merge(inputs, tmp_path)
   run(inputs, tmp_path, merge=True, num_shards=3)
   assert_same(tmp_path, whole)
   assert len(chunks(tmp_path)) == 2      # those of the other weights are somebody's work
+
+
+def test_shards_of_other_views_than_are_asked_for_are_not_merged(inputs, whole, small, tmp_path):
+  run_shards(inputs, tmp_path, 0, 1, 2)
+  with pytest.raises(UserError, match="not what is asked for:\n  .*its --temporal_samples is 1, asked for is 3"):
+    prepare.prepare("toy_actions", tmp_path, inputs.source, merge=True, num_shards=3, temporal_samples=3)
+  for index in range(3):
+    run(inputs, tmp_path, shard_index=index, num_shards=3, temporal_samples=3)
+  path = prepare.prepare("toy_actions", tmp_path, inputs.source, merge=True, num_shards=3, temporal_samples=3)
+  assert json.loads((path / "source.json").read_text())["views"]["temporal_samples"] == 3
+
+
+def test_shards_that_say_they_are_of_another_source_do_not_make_a_dataset(inputs, small, tmp_path):
+  run_shards(inputs, tmp_path, 0, 1, 2)
+  file = shard_folder(tmp_path, 1) / "done.json"
+  file.write_text(file.read_text().replace('"spatial_crops": 1', '"spatial_crops": 3'))
+  with pytest.raises(UserError, match="do not belong together: .*shard-00001-of-00003 was made from .*_crops.: 3"):
+    merge(inputs, tmp_path)
 
 
 def test_shards_of_other_shapes_do_not_make_a_dataset(tmp_path, small, inputs):

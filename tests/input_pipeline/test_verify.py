@@ -58,7 +58,8 @@ class Small(NamedTuple):
     for k, of_split in enumerate(names):
       np.savez(self.run / "predictions" / f"test{k}.npz", names=np.array(of_split))
     splits = {str(k): {"num_videos": len(of_split)} for k, of_split in enumerate(names)}
-    data = {"path": str(path), "manifest": manifest.cite(path / manifest.NAME)}
+    written = json.loads((path / manifest.NAME).read_text())
+    data = {"path": str(path), "manifest": {"path": str(path / manifest.NAME), "sha256": written["sha256"]}}
     (self.run / "results.json").write_text(json.dumps(
         {"dataset": "toy_actions", "splits": splits, "data": data, **results}))
 

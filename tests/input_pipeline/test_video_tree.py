@@ -88,6 +88,21 @@ def test_archive_beside_its_folder_is_no_fault(tmp_path, archive, folder):
   assert names(read_tree(tmp_path / "root")) == [f"{folder}/v.avi"]
 
 
+@pytest.mark.parametrize("suffix", [".tar.xz", ".tar.bz2", ".tar.zst", ".txz", ".tbz2", ".TAR.XZ"])
+def test_archives_of_newer_kinds_are_noticed(tmp_path, suffix):
+  touch(tmp_path, "wave/v.avi", f"wave{suffix}", f"walk{suffix}")
+  with pytest.raises(UserError, match=f"(?s)beside 1 archives .*cd {tmp_path} && tar .*f walk{suffix}\n"):
+    read_tree(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["b.avi.aria2", "b.mp4.part-Frag3", "b.mp4.ytdl", "b.avi.filepart", "b.avi.download",
+                                  "b.avi.download/b.avi", "b.avi.PART"])
+def test_downloads_of_other_programs_that_did_not_end_are_noticed(tmp_path, name):
+  touch(tmp_path, "a/v.mp4", f"a/{name}")
+  with pytest.raises(UserError, match=f"1 files whose download did not end:\n  .*{name.split('/')[0]}\n"):
+    read_tree(tmp_path)
+
+
 def test_downloads_that_did_not_end_are_named(tmp_path):
   touch(tmp_path, "a/v.mp4", "a/w.mp4.part", "b/UCF101.rar.crdownload")
   with pytest.raises(UserError, match="(?s)2 files whose download did not end:.*w.mp4.part.*rar.crdownload.*again"):

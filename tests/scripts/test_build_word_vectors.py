@@ -12,6 +12,7 @@ import pytest
 from input_pipeline import vectors
 from input_pipeline.datasets.class_lists import read_class_list
 from input_pipeline.datasets.precomputed.metadata import find_extras
+from input_pipeline.errors import UserError
 from scripts import build_word_vectors
 
 GLOVE = {"play": [4, 0], "guitar": [0, 2], "(": [8, 8], "person": [1, 1], "'s": [3, 5], "the": [0, 6], "string": [2, 0],
@@ -29,6 +30,10 @@ def folder(tmp_path) -> Path:
   return tmp_path
 
 
+def classes_of(folder: Path) -> list:
+  return read_class_list(folder / "classes_label_defn.json")
+
+
 def build(folder: Path, *flags: str) -> subprocess.CompletedProcess:
   command = [sys.executable, build_word_vectors.__file__, f"--classes={folder / 'classes_label_defn.json'}",
              f"--vectors={folder / 'glove.txt'}", f"--output={folder / 'out'}", *flags]
@@ -39,7 +44,7 @@ def test_class_vectors_are_means_of_the_names_words_and_the_table_has_the_words_
   result = build(folder, f"--concepts={folder / 'concepts.jsonl'}")
   assert result.returncode == 0, result.stderr
   assert "(2 classes)" in result.stdout and "2 words of the names of classes have no vector" in result.stdout
-  extras = find_extras(folder / "out", 2)
+  extras = find_extras(folder / "out", classes_of(folder))
   assert extras.keys() == {"class_vectors.npy", "word_list.json", "word_table.npy"}
   np.testing.assert_allclose(vectors.read_class_vectors(extras["class_vectors.npy"], 2),
                              [[4, 10 / 3], [11 / 3, 13 / 3]], rtol=1e-6)      # of play guitar ( and of person 's dog
@@ -48,6 +53,14 @@ def test_class_vectors_are_means_of_the_names_words_and_the_table_has_the_words_
       "'s": [3, 5], "(": [8, 8], "Guitar,": [0, 2], "dog": [7, 7], "dog,": [7, 7], "guitar": [0, 2], "person": [1, 1],
       "play": [4, 0], "string.": [2, 0], "the": [0, 6], "two-handed": [2, 2]}
   assert words == sorted(words)
+
+
+def test_vectors_are_not_taken_for_a_list_that_has_changed_since(folder):
+  assert build(folder).returncode == 0
+  assert json.loads((folder / "out" / "labels_glove42b.classes.json").read_text()) == [
+      "play guitar ( acoustic )", "person 's dog"]
+  with pytest.raises(UserError, match="labels_glove42b.npy holds the vectors of other classes.* class 0 is 'play guitar"):
+    find_extras(folder / "out", classes_of(folder)[::-1])
 
 
 def test_a_word_is_known_as_it_is_written_before_other_ways():

@@ -128,6 +128,18 @@ def test_without_the_encoder_the_other_checks_are_reported_and_the_message_says_
   assert f"There is no folder {folder}" in result.stderr
 
 
+@pytest.mark.parametrize("flag", ["classes", "compare", "corrections"])
+def test_report_does_not_take_the_place_of_what_is_read(tmp_path, flag):
+  given = {name: tmp_path / name / "classes.jsonl" for name in ("classes", "compare", "corrections")}
+  for path in given.values():
+    descriptions.write_classes(path, classes(run="fast"))
+  before = given[flag].read_text()
+  result = check(f"--classes={given['classes'].parent}", f"--compare={given['compare'].parent}", "--text_encoder=",
+                 f"--corrections={given['corrections']}", f"--output={tmp_path}/x/../{flag}/classes.jsonl")
+  assert result.returncode == 2 and f"is the file that --{flag} reads" in result.stderr
+  assert given[flag].read_text() == before
+
+
 @pytest.mark.parametrize("name, count", [("ucf101", 42), ("hmdb51", 13), ("olympics", 13)])
 def test_published_descriptions_are_shared_with_kinetics(name, count):
   ours, theirs = (read_class_list(published(each)) for each in (name, "kinetics_zsl220"))

@@ -143,6 +143,24 @@ def test_a_wrong_file_that_is_there_is_replaced_only_by_the_right_one(server, fo
   assert (folder / "a.bin").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("there, what", [
+    (b"", "it is empty"), (b"\n<HTML>404", "it is a web page"), (b"version https://git-lfs", "it is a Git LFS pointer")])
+def test_a_page_or_nothing_in_place_of_a_file_of_unknown_hash_is_replaced(server, folder, there, what):
+  folder.mkdir()
+  (folder / "a.bin").write_bytes(there)
+  server.content = {"a.bin": CONTENT}
+  done = download(server, folder, {"a.bin": {"addresses": ["a.bin"]}})
+  assert done.returncode == 0 and f"a.bin is there, but not as published ({what}): getting it again" in done.stdout
+  assert (folder / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_file_of_unknown_hash_that_could_be_it_is_left_alone(server, folder):
+  folder.mkdir()
+  (folder / "a.bin").write_bytes(b"another")
+  done = download(server, folder, {"a.bin": {"addresses": ["a.bin"]}})
+  assert done.returncode == 0 and server.seen == [] and (folder / "a.bin").read_bytes() == b"another"
+
+
 def test_a_dead_link_gives_way_to_the_mirror(server, folder):
   server.content = {"mirror.bin": CONTENT}
   done = download(server, folder, {"a.bin": {"addresses": ["gone.bin", "mirror.bin"]}})

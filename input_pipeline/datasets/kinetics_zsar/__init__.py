@@ -8,17 +8,56 @@ arranged and named them. README.md here says where all this is to be had.
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from input_pipeline.class_names import ClassIndex, class_index, describe_unknown
 from input_pipeline.collection import Clip, Collection, check, clip_name
 from input_pipeline.datasets.kinetics_zsar.find_videos import VideoFinder
 from input_pipeline.datasets.precomputed import metadata as published
 from input_pipeline.datasets.precomputed.metadata import ListedVideo
+from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
+from input_pipeline.splits import ClassSplits
 from input_pipeline.video_tree import VIDEO_SUFFIXES, Tree, read_tree
 
 FOLDER = "kinetics_zsl220"      # below the folder of published class lists
 SHOWN = 20      # folders that a warning lists
+
+
+class Lists(NamedTuple):
+  """What is published of the dataset.
+
+  Attributes:
+    folder: of the files.
+    classes: in label order.
+    splits: the class splits.
+    sets: those of "trn", "val" and "tst" whose videos are listed; "trn" may be missing.
+    videos: of these sets, in the order of the lists.
+  """
+
+  folder: Path
+  classes: list[ActionClass]
+  splits: ClassSplits
+  sets: tuple[str, ...]
+  videos: list[ListedVideo]
+
+
+def read_lists(metadata: Path) -> Lists:
+  """Reads the published lists, those of training videos if they are there.
+
+  Args:
+    metadata: folder of published class lists, or the one of Kinetics-ZSAR itself.
+
+  Raises:
+    UserError: naming what is missing or wrong.
+  """
+  folder = published.find_folder(Path(metadata), FOLDER, published.CLASS_LISTS)
+  has_training = any((folder / name).exists() for name in published.VIDEO_LISTS["trn"])
+  sets = tuple(name for name in published.SETS if has_training or name != "trn")
+  published.find_folder(folder, "", [file for name in sets for file in published.VIDEO_LISTS[name]])
+  classes = published.read_classes(published.class_file(folder))
+  splits = published.read_splits(folder, len(classes))
+  return Lists(folder, classes, splits, sets, published.read_videos(folder, splits, len(classes), sets))
 
 
 def collection(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> Collection:
@@ -37,11 +76,11 @@ def collection(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SU
     UserError: a published file is missing or wrong; there are no videos, a download is not complete, or not one of the
       videos is listed.
   """
-  folder = published.find_folder(Path(metadata), FOLDER, published.CLASS_LISTS)
+  folder, classes, splits, sets, listed = read_lists(metadata)
+  if "trn" not in sets:
+    print(f"warning: {folder} lacks {' and '.join(published.VIDEO_LISTS['trn'])}; going on without training videos. "
+          "`bash scripts/download_metadata.sh` gets the lists.", file=sys.stderr)
   class_file = published.class_file(folder)
-  classes = published.read_classes(class_file)
-  splits = published.read_splits(folder, len(classes))
-  listed = published.read_videos(folder, splits, len(classes), _sets(folder))
   index = class_index(published.read_published_names(class_file), str(class_file))
   tree = read_tree(source, suffixes)
   finder = VideoFinder(tree.files, index, listed)
@@ -51,19 +90,7 @@ def collection(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SU
   _warn_of_unlisted_folders(tree, {path.parent for path in found if path}, index)
   features = ".npy" in suffixes
   return check(Collection([_clip(tree.root, video, path, features) for video, path in zip(listed, found)],
-                          classes, [], splits, published.find_extras(folder, len(classes))))
-
-
-def _sets(folder: Path) -> list[str]:
-  """The published sets whose videos are listed. Raises: UserError naming lists that are missing."""
-  missing = [name for name in published.VIDEO_LISTS["trn"] if not (folder / name).exists()]
-  without_training = len(missing) == len(published.VIDEO_LISTS["trn"])
-  sets = [name for name in published.SETS if not (without_training and name == "trn")]
-  published.find_folder(folder, "", [file for name in sets for file in published.VIDEO_LISTS[name]])
-  if without_training:
-    print(f"warning: {folder} lacks {' and '.join(missing)}; going on without training videos. "
-          "`bash scripts/download_metadata.sh` gets the lists.", file=sys.stderr)
-  return sets
+                          classes, [], splits, published.find_extras(folder, classes)))
 
 
 def _clip(root: Path, video: ListedVideo, path: Path | None, features: bool) -> Clip:
@@ -77,8 +104,9 @@ def _clip(root: Path, video: ListedVideo, path: Path | None, features: bool) -> 
 def _none_found(tree: Tree, listed: list[ListedVideo], folder: Path) -> UserError:
   return UserError(
       f"Not one of the {len(listed)} videos that {folder} lists is among the {len(tree.files)} files below "
-      f"{tree.root}. The first that is listed is {listed[0].file}, the first that is there {tree.files[0].relative_to(tree.root)}. "
-      "A file is known by YouTube id, start and end in seconds, as in ID_000010_000020.mp4, or by ID.mp4. "
+      f"{tree.root}. The first that is listed is {listed[0].file}, the first that is there "
+      f"{tree.files[0].relative_to(tree.root)}. A file is known by YouTube id, start and end in seconds, as in "
+      "ID_000010_000020.mp4, or by ID.mp4 (but not in the folder of another class). "
       "Give the folder of the videos with --source=DIR.")
 
 

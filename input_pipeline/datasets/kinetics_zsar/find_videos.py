@@ -41,7 +41,8 @@ class VideoFinder:
     """The video's file; None if there is none.
 
     Of several, it is the first in a folder called after the video's class, else the first. A file named after the id
-    alone is the video's if no other published video has that id; of several, only one in such a folder.
+    alone is the video's if no other published video has that id, and the file does not lie in the folder of another
+    class: it may be another clip of the id. Of several such files, only one in the folder of the class is taken.
     """
     key = video_key(_stem(video))
     if timed := self._files.get(key):
@@ -49,7 +50,9 @@ class VideoFinder:
     if isinstance(key, str) or self._clips_of_id[key[0]] > 1:
       return None
     untimed = self._files.get(key[0], [])
-    return untimed[0] if len(untimed) == 1 else self._of_class(untimed, video.label)
+    if len(untimed) == 1 and self._index.label(untimed[0].parent.name) is None:
+      return untimed[0]
+    return self._of_class(untimed, video.label)
 
   def _of_class(self, paths: Iterable[Path], label: int) -> Path | None:
     return next((path for path in paths if self._index.label(path.parent.name) == label), None)

@@ -40,7 +40,7 @@ def collection(source: Path) -> collections.Collection:
       classes=classes,
       concepts=_concepts(source),
       splits=splits,
-      extras=metadata.find_extras(folder, len(classes)),
+      extras=metadata.find_extras(folder, classes),
   ))
 
 

@@ -4,14 +4,14 @@
     classes = read_classes(class_file(folder))
     splits = read_splits(folder, len(classes))
     videos = read_videos(folder, splits, len(classes))
-    extras = find_extras(folder, len(classes))
+    extras = find_extras(folder, classes)
 
 Split k of the protocol is list k of each of the files {trn,val,tst}_class_idxs.json. A set's videos are those whose
 name is in its names file and whose label is in one of its lists, in the order of its metas file.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ SETS = {"trn": "train", "val": "val", "tst": "test"}     # as published, and our
 CLASS_FILES = ("classes620_label_defn.json", "classes_label_defn.json")
 CLASS_LISTS = tuple(f"{name}_class_idxs.json" for name in SETS)
 VIDEO_LISTS = {name: (f"{name}_video_names.json", f"{name}_video_metas.jsonl") for name in SETS}
+CLASS_VECTORS = "labels_glove42b.npy"
+VECTOR_NAMES = "labels_glove42b.classes.json"      # not published: the classes of vectors of one's own, by name
 FILES = (*CLASS_LISTS, *(file for pair in VIDEO_LISTS.values() for file in pair))
 
 
@@ -170,11 +172,10 @@ def _read_set(folder: Path, name: str, labels: set[int], num_classes: int) -> li
   """The videos of one set, in the order of its metas file."""
   names_path, path = (folder / file for file in VIDEO_LISTS[name])
   listed = _video_names(names_path)
-  rows = files.read_jsonl(path, fields=("videoname", "nframes", "label"))
-  numbers = (number for number, line in enumerate(files.read_text(path).split("\n"), start=1) if line.strip())
+  rows = files.read_numbered_jsonl(path, fields=("videoname", "nframes", "label"))
   line_of: dict[str, int] = {}
   videos = []
-  for number, row in zip(numbers, rows):
+  for number, row in rows:
     where = f"{path}:{number}"
     video, num_frames, label = _video_name(row["videoname"], where), row["nframes"], row["label"]
     if type(num_frames) is not int or num_frames < 0:
@@ -210,14 +211,15 @@ def _video_name(value: Any, where: str) -> str:
   return os.path.splitext(value)[0]
 
 
-def find_extras(folder: Path, num_classes: int) -> dict[str, Path]:
+def find_extras(folder: Path, classes: Sequence[ActionClass]) -> dict[str, Path]:
   """The optional files that are there, by the name that they get beside the dataset; all but the word table are read.
 
   Raises:
-    UserError: naming the file and what is wrong with it.
+    UserError: naming the file and what is wrong with it; or the class vectors are known to be of other classes than
+      these, or of these in another order.
   """
   readers = {
-      "class_vectors.npy": ("labels_glove42b.npy", lambda path: vectors.read_class_vectors(path, num_classes)),
+      "class_vectors.npy": (CLASS_VECTORS, lambda path: _check_class_vectors(path, classes)),
       "word_list.json": ("label_word_list.json", vectors.read_word_list),
       "classifier_rows.npy": ("KG/pretsm.k400.fc.weight.npy", vectors.read_classifier_rows),
   }
@@ -232,3 +234,20 @@ def find_extras(folder: Path, num_classes: int) -> dict[str, Path]:
     if path.exists():
       return {**extras, f"word_table{suffix}": path}
   return extras
+
+
+def _check_class_vectors(path: Path, classes: Sequence[ActionClass]) -> None:
+  """Published vectors come without the names of their classes; of those only the number is compared."""
+  names_path = path.with_name(VECTOR_NAMES)
+  if names_path.exists():
+    names, expected = files.read_json(names_path), [action.name for action in classes]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+      raise UserError(f"{names_path}: expected a list of the names of classes, got {str(names)[:60]}.")
+    if names != expected:
+      label = next((label for label, pair in enumerate(zip(names, expected)) if pair[0] != pair[1]), None)
+      differ = (f"there are {len(names)} of them, the class list has {len(expected)}" if label is None else
+                f"class {label} is {names[label]!r} there, {expected[label]!r} in the class list")
+      raise UserError(f"{path} holds the vectors of other classes, listed in {names_path.name}: {differ}. Remove both "
+                      "files, and label_word_list.json and the word table with them, and make them for the classes as "
+                      "they are now, with scripts/build_word_vectors.py.")
+  vectors.read_class_vectors(path, len(classes))

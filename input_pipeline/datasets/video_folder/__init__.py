@@ -7,6 +7,7 @@ README.md here shows how to go from such a folder to an accuracy.
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from input_pipeline import errors, files
 from input_pipeline.class_names import ClassIndex, class_index, label_folders
 from input_pipeline.collection import Clip, Collection, check, clip_name
-from input_pipeline.datasets.class_folders import refuse_shared_videos
+from input_pipeline.datasets.class_folders import look_for_copies
 from input_pipeline.datasets.precomputed.metadata import find_extras
 from input_pipeline.datasets.video_folder.video_list import VIDEO_LISTS, read_video_list
 from input_pipeline.descriptions import ActionClass, read_classes
@@ -26,6 +27,7 @@ __all__ = ["collection"]
 
 CLASSES = "classes.jsonl"
 SPLIT_OF_VIDEOS = {"seen": "train", "val": "val", "test": "test", "unseen": "test"}     # by the split of their class
+SPLIT_SEED, NUM_SPLITS = 0, 1      # of random class splits, where nothing else is asked for
 SHOWN = 10      # entries that an error lists
 
 
@@ -40,7 +42,7 @@ class _Video(NamedTuple):
 
 def collection(
     source: Path, classes: Path | None = None, videos: Path | None = None, suffixes: frozenset[str] = VIDEO_SUFFIXES,
-    split_seed: int = 0, num_splits: int = 1,
+    split_seed: int = SPLIT_SEED, num_splits: int = NUM_SPLITS,
 ) -> Collection:
   """The user's videos, in the order of their paths or of their list, and their classes.
 
@@ -54,7 +56,7 @@ def collection(
     videos: the list of videos; default `source`/videos.csv or videos.jsonl, or else the folders below `source`.
     suffixes: of the files that are videos, or features of videos. Where it is one alone, listed files are looked for
       with this suffix instead of their own.
-    split_seed: that random class splits are drawn from. Unused where the splits are given, as `num_splits`.
+    split_seed: that random class splits are drawn from. Only where the class list gives none, as `num_splits`.
     num_splits: how many are drawn.
 
   Raises:
@@ -69,12 +71,18 @@ def collection(
   _require_class_file(class_file, tree)
   actions = read_classes(class_file)
   class_splits = _read_class_splits(class_file, actions)
+  if class_splits and (split_seed, num_splits) != (SPLIT_SEED, NUM_SPLITS):
+    raise UserError(f"--split_seed={split_seed} and --num_splits={num_splits} are of random class splits, but "
+                    f'{class_file} gives each class its "split". Leave the two out, or take "split" out of every line '
+                    "there.")
   index = class_index([action.name for action in actions], str(class_file))
-  extras = find_extras(root, len(actions))
+  extras = find_extras(root, actions)
   if tree:      # where the files of features are looked for, class vectors look like one
     tree = tree._replace(files=tuple(path for path in tree.files if path not in extras.values()))
   found = _videos_in_folders(tree, index) if tree else _videos_in_list(Path(video_list), root, suffixes, index)
-  refuse_shared_videos((video.path, video.label) for video in found)
+  look_for_copies((video.path, video.label) for video in found)
+  if class_splits and "val" not in class_splits:
+    _warn_of_unused([video for video in found if video.split == "val"], class_file)
   clips = []
   for video in found:
     split = _split_of(video, actions, class_splits, class_file)
@@ -174,3 +182,11 @@ def _split_of(video: _Video, classes: Sequence[ActionClass], class_splits: Seque
                     f"{classes[video.label].name!r}, is a {of_class} class ({classes[video.label].where}). Only videos "
                     "of seen classes may be held out for another split; leave this one's empty.")
   return video.split or of_class
+
+
+def _warn_of_unused(videos: Sequence[_Video], path: Path) -> None:
+  """Says on stderr that these videos, held out for validation with no class to validate on, serve nothing."""
+  if videos:
+    print(f"warning: {len(videos)} videos of seen classes are given the split 'val' ({videos[0].where} is the first), "
+          f"but no class in {path} has it: they are not trained on, nor used otherwise. Leave their split empty to "
+          "train on them.", file=sys.stderr)

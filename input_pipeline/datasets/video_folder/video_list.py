@@ -87,8 +87,7 @@ def _below(root: Path, video: str, where: str) -> Path:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-  text = files.read_text(path).removeprefix("\ufeff")
-  records = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+  records = csv.reader(io.StringIO(files.read_text(path), newline=""), strict=True, skipinitialspace=True)
   line = 1      # on which a record begins; a quoted field may hold line breaks
   try:
     columns = next(records, [])
@@ -116,9 +115,7 @@ def _require_columns(path: Path, columns: Sequence[str]) -> None:
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
-  rows = files.read_jsonl(path, fields=NEEDED)
-  lines = [number for number, line in enumerate(files.read_text(path).split("\n"), start=1) if line.strip()]
-  for line, row in zip(lines, rows):
+  for line, row in files.read_numbered_jsonl(path, fields=NEEDED):
     if unknown := row.keys() - set(FIELDS):
       raise UserError(f"{path}:{line}: unknown field {', '.join(map(repr, sorted(unknown)))}; expected "
                       f"{', '.join(map(repr, FIELDS))}.")

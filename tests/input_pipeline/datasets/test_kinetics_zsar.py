@@ -113,6 +113,21 @@ def test_file_named_after_the_id_alone_is_not_taken_when_in_doubt(folder):
   assert found(folder) == ["aaaaaaaaaaa_000001_000011.mp4", "massaging person's head/bbbbbbbbbbb.mp4"]
 
 
+def test_file_named_after_the_id_alone_is_not_taken_from_the_folder_of_another_class(folder):
+  touch(folder, "train/yoga/bbbbbbbbbbb.mp4", "train/yoga/ddddddddddd.mp4", "downloads/eeeeeeeeeee.mp4",
+        "juggling balls/cccccccccc__000003_000013.mp4")
+  assert found(folder) == ["juggling balls/cccccccccc__000003_000013.mp4", "train/yoga/ddddddddddd.mp4",
+                           "downloads/eeeeeeeeeee.mp4"]
+
+
+def test_lists_are_read_without_any_video(folder):
+  lists = kinetics_zsar.read_lists(folder / "metadata")
+  assert lists.sets == ("trn", "val", "tst") and lists.splits.test == ((2, 3, 4), (1, 4, 3))
+  assert [(video.file, video.label, video.split) for video in lists.videos[1:4]] == [
+      ("-a_b-C_d-00_000120_000130.mp4", 0, "train"), ("bbbbbbbbbbb_000002_000012.mp4", 1, "val"),
+      ("cccccccccc__000003_000013.mp4", 2, "val")]
+
+
 def test_folders_of_other_classes_are_named_as_a_warning(folder, capsys):
   touch(folder, "train/aaaaaaaaaaa_000001_000011.mp4", "train/yogaa/xxxxxxxxxxx_1_11.mp4", "yoga/yyyyyyyyyyy_1_11.mp4",
         "zither/xxxxxxxxxxx_1_11.mp4")

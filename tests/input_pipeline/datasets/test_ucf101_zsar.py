@@ -1,5 +1,8 @@
 """UCF101, and what it has in common with the other datasets that have a folder a class and random class splits."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -30,9 +33,9 @@ NAMES = ["apply eye makeup", "archery", "yo yo", "hand stand pushups"]
 def folder(tmp_path):
   """The list of four classes, and two videos of each as the archive has them."""
   write_class_list(tmp_path / "metadata" / "ucf101", NAMES)
-  for name in ("ApplyEyeMakeup", "Archery", "YoYo", "HandstandPushups"):
+  for index, name in enumerate(("ApplyEyeMakeup", "Archery", "YoYo", "HandstandPushups")):
     for number in (1, 2):
-      write_avi(tmp_path / "videos" / "UCF-101" / name / f"v_{name}_g01_c0{number}.avi", number)
+      write_avi(tmp_path / "videos" / "UCF-101" / name / f"v_{name}_g01_c0{number}.avi", number, grey=100 + 20 * index)
   return tmp_path
 
 
@@ -87,6 +90,21 @@ def test_vectors_beside_the_class_list_are_kept(folder):
     read(folder)
 
 
+@pytest.mark.parametrize("names, message", [
+    (NAMES[::-1], "class 0 is 'hand stand pushups' there, 'apply eye makeup' in the class list"),
+    (NAMES[:3], "there are 3 of them, the class list has 4"),
+    ([0, 1, 2, 3], "classes.json: expected a list of the names of classes"),
+])
+def test_vectors_of_other_classes_are_refused_where_their_names_are_known(folder, names, message):
+  path = folder / "metadata" / "ucf101" / "labels_glove42b.npy"
+  np.save(path, np.ones((4, 300)))
+  path.with_name("labels_glove42b.classes.json").write_text(json.dumps(NAMES))
+  assert read(folder).extras == {"class_vectors.npy": path}
+  path.with_name("labels_glove42b.classes.json").write_text(json.dumps(names))
+  with pytest.raises(UserError, match=message):
+    read(folder)
+
+
 def test_missing_class_list_is_named_with_the_command_that_gets_it(folder):
   with pytest.raises(UserError, match="(?s)elsewhere/ucf101 lacks .*classes_label_defn.json.*download_metadata.sh"):
     ucf101_zsar.collection(folder / "videos", folder / "elsewhere")
@@ -112,8 +130,8 @@ def test_classes_without_videos_are_named_and_stay_in_the_list(folder, capsys):
   assert capsys.readouterr().err.endswith("ucf101/classes_label_defn.json have no folder of videos: yo yo.\n")
 
 
-def test_same_video_in_two_classes_is_refused_by_both_paths(folder):
-  first, second = (folder / "videos" / "UCF-101" / name / "same.avi" for name in ("Archery", "YoYo"))
+def test_same_video_in_two_classes_is_refused_by_both_paths_or_warned_of_under_another_name(folder, capsys):
+  first, second = (folder / "videos" / "UCF-101" / path for path in ("Archery/same.avi", "YoYo/same.avi"))
   write_avi(first, grey=50)
   write_avi(second, grey=60)
   assert first.stat().st_size == second.stat().st_size
@@ -121,14 +139,34 @@ def test_same_video_in_two_classes_is_refused_by_both_paths(folder):
   write_avi(second, grey=50)
   with pytest.raises(UserError, match=f"duplicate videos in two classes.*\n  {first} and {second}\n"):
     read(folder)
+  second.rename(second.with_name("another.avi"))
+  read(folder)
+  assert "1 files are the same video as one in another class" in (message := capsys.readouterr().err)
+  assert f"\n  {first} and {second.with_name('another.avi')}\n" in message
 
 
-def test_same_video_twice_in_one_class_and_empty_files_are_no_duplicates(folder):
-  for place in ("UCF-101/Archery/same.avi", "more/archery/same.avi"):
-    write_avi(folder / "videos" / place)
+def test_same_video_twice_in_one_class_is_a_warning_and_empty_files_are_no_duplicates(folder, capsys):
   for name in ("Archery", "YoYo"):
     (folder / "videos" / "UCF-101" / name / "empty.avi").touch()
-  assert len(read(folder).clips) == 12
+  read(folder)
+  assert capsys.readouterr().err == ""
+  original = folder / "videos" / "UCF-101" / "Archery"
+  shutil.copytree(original, folder / "videos" / "more" / "archery")
+  assert len(read(folder).clips) == 13
+  message = capsys.readouterr().err
+  assert message.startswith("warning: 2 files are copies of another one of their class, and each counts as a video:\n")
+  assert f"\n  {original}/v_Archery_g01_c01.avi and {folder}/videos/more/archery/v_Archery_g01_c01.avi\n" in message
+
+
+def test_features_are_compared_only_under_the_same_name(folder):
+  for place in ("Archery/a", "YoYo/b"):
+    (folder / "features" / place).parent.mkdir(parents=True)
+    np.save(folder / "features" / place, np.zeros(4, np.float32))
+  options = {"metadata": folder / "metadata", "suffixes": frozenset({".npy"})}
+  assert len(ucf101_zsar.collection(folder / "features", **options).clips) == 2
+  np.save(folder / "features" / "YoYo" / "a", np.zeros(4, np.float32))
+  with pytest.raises(UserError, match="duplicate videos in two classes.*\n.*Archery/a.npy and .*YoYo/a.npy"):
+    ucf101_zsar.collection(folder / "features", **options)
 
 
 def test_two_files_of_one_name_are_refused(folder):

@@ -157,6 +157,11 @@ BAD = {
         r"videos.csv:4: not valid CSV"),
     "csv in another encoding": (not_utf8, r"Cannot read .*videos.csv: 'utf-8' codec"),
     "csv line cut short": (listed(f"{HEADER}{LINE}b.mp4\n"), r"videos.csv:3: 'class' is empty"),
+    "jsonl with a NUL character": (listed('\n{"video": "a\\u0000.mp4", "class": "café talk"}\n', "videos.jsonl"),
+        r"videos.jsonl:2: a text holds \\u0000, which is a NUL"),
+    "csv with a NUL character": (listed(f"{HEADER}a\0.mp4,café talk,\n"), r"videos.csv:2: holds a NUL character"),
+    "class with half a surrogate pair": (classes({}, {"name": "x\ud800"}, {}),
+        r"classes.jsonl:2: a text holds \\ud800, which is half a surrogate pair"),
     "jsonl lacks a field": (listed('\n{"video": "a.mp4"}\n', "videos.jsonl"), r"videos.jsonl:2: missing field 'class'"),
     "jsonl with an unknown field": (listed('\n{"video": "a.mp4", "class": "x", "spilt": "val"}\n', "videos.jsonl"),
         r"videos.jsonl:2: unknown field 'spilt'"),
@@ -210,6 +215,28 @@ def test_wrong_input_is_refused_with_its_place(source, spoil, message):
   spoil(source)
   with pytest.raises(UserError, match=message):
     video_folder.collection(source)
+
+
+@pytest.mark.parametrize("option", ["split_seed", "num_splits"])
+def test_options_of_random_splits_are_refused_where_splits_are_given(source, option):
+  with pytest.raises(UserError, match=rf"--{option}=3 .* random class splits, but .*classes.jsonl gives each class"):
+    video_folder.collection(source, **{option: 3})
+
+
+def test_videos_that_would_validate_without_validation_classes_are_a_warning(source, capsys):
+  write_list(source, f"{HEADER}{LINE}playing_guitar/a.mp4,playing guitar,val\nb.mp4,playing guitar,\n")
+  video_folder.collection(source)
+  assert capsys.readouterr().err == ""
+  write_classes(source, [CLASSES[0], {**CLASSES[1], "split": "test"}, CLASSES[2]])
+  assert [clip.split for clip in video_folder.collection(source).clips] == ["test", "val", "train"]
+  assert (f"warning: 1 videos of seen classes are given the split 'val' ({source}/videos.csv:3 is the first), but no class"
+          in capsys.readouterr().err)
+
+
+def test_lists_that_begin_with_a_byte_order_mark_are_read(source):
+  write_list(source, '\ufeff{"video": "café talk/a.mp4", "class": "café talk"}\n', "videos.jsonl")
+  (source / "classes.jsonl").write_text("\ufeff" + (source / "classes.jsonl").read_text(), encoding="utf-8")
+  assert clips_of(source) == [("café talk/a", 2, "test")]
 
 
 def test_a_split_of_a_video_needs_classes_that_are_divided(source):

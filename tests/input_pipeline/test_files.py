@@ -1,0 +1,46 @@
+"""Text files as people and other programs leave them: what is read, and what is refused with its line."""
+
+import pytest
+
+from input_pipeline import files
+from input_pipeline.errors import UserError
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_bytes(b'\xef\xbb\xbf{"name": 1}\n')
+  assert files.read_json(path) == {"name": 1}
+  assert files.read_jsonl(path) == [{"name": 1}]
+  assert files.read_text(path) == '{"name": 1}\n'
+
+
+def test_objects_come_with_the_numbers_of_their_lines_when_asked_for(tmp_path):
+  path = tmp_path / "a.jsonl"
+  path.write_bytes(b'\n{"name": "a"}\r\n \n\n{"name": "b"}')
+  assert files.read_numbered_jsonl(path, fields=("name",)) == [(2, {"name": "a"}), (5, {"name": "b"})]
+  with pytest.raises(UserError, match="a.jsonl:2: missing field 'label'"):
+    files.read_numbered_jsonl(path, fields=("name", "label"))
+
+
+@pytest.mark.parametrize("escape, what", [
+    (r"\u0000", "NUL character"), (r"\ud800", "half a surrogate pair"), (r"\uDC00\uD83D", "half a surrogate pair"),
+    (r"\\\\\ud83d\\\ude00", "half a surrogate pair")])
+def test_characters_that_no_file_name_can_have_are_refused_with_their_line(tmp_path, escape, what):
+  path = tmp_path / "a.jsonl"
+  path.write_text(f'{{"name": "a"}}\n\n{{"name": "x{escape}"}}\n')
+  with pytest.raises(UserError, match=rf"a.jsonl:3: .*\\u.*{what}"):
+    files.read_jsonl(path)
+  path.write_text(f'[\n"x",\n{{"{escape}": 1}}]')
+  with pytest.raises(UserError, match=rf"a.jsonl:3: .*\\u.*{what}"):
+    files.read_json(path)
+
+
+def test_other_escapes_are_read(tmp_path):
+  (tmp_path / "a.json").write_text(r'["\ud83d\ude00", "\\u0000", "\\\\ud800", "\u00e9", "\n"]')
+  assert files.read_json(tmp_path / "a.json") == ["\U0001f600", r"\u0000", r"\\ud800", "é", "\n"]
+
+
+def test_text_in_another_encoding_is_refused(tmp_path):
+  (tmp_path / "a.csv").write_bytes("video,class\na.mp4,b\n".encode("utf-16-le"))
+  with pytest.raises(UserError, match="a.csv:1: holds a NUL character; .* Is it UTF-16"):
+    files.read_text(tmp_path / "a.csv")
