@@ -137,8 +137,10 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
       predictions[f"test{k}"] = scores["test"].among(splits.test[k])
       entries[k] = entry(path, predictions[f"test{k}"])
       if competing:
-        entries[k][GENERALIZED] = generalized.evaluate(
-            scores["val"].among([*seen, *splits.val[k]]), scores["test"].among([*seen, *splits.test[k]]), len(seen))
+        test = scores["test"].among([*seen, *splits.test[k]])
+        entries[k][GENERALIZED] = {
+            **generalized.evaluate(scores["val"].among([*seen, *splits.val[k]]), test, len(seen)),
+            "num_videos": len(test.targets)}
       if k == config.data.split_index and holds_seen:
         entries[SEEN] = entry(path, scores["test"].among(seen))
 
@@ -192,5 +194,6 @@ def summarize(method: str, dataset: str, splits: Sequence[dict], seen: dict | No
              **metrics.means_and_stds({name: [split[name] for split in splits] for name in (*METRICS, CLASS_MEAN)})}
   if GENERALIZED in splits[0]:
     competing = [split[GENERALIZED] for split in splits]
-    results[GENERALIZED] = metrics.means_and_stds({name: [split[name] for split in competing] for name in competing[0]})
+    results[GENERALIZED] = metrics.means_and_stds({name: [split[name] for split in competing] for name in competing[0]
+                                                   if name != "num_videos"})
   return results if seen is None else {**results, SEEN: seen}

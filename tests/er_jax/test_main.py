@@ -214,6 +214,7 @@ def test_held_out_videos_of_seen_classes_are_reported_and_compete(tmp_path, bert
   for split in results["splits"].values():
     assert split["num_videos"] == 16 and split["num_classes"] == 4          # seen videos are not among these
     both = split["generalized"]
+    assert both["num_videos"] == 24 + 16
     assert both["harmonic_mean"] == pytest.approx(2 * both["seen"] * both["unseen"] / max(
         both["seen"] + both["unseen"], 1e-9))
   values = [split["generalized"]["unseen"] for split in results["splits"].values()]
