@@ -14,7 +14,7 @@ from typing import NamedTuple
 from input_pipeline.concepts import Concept
 from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
-from input_pipeline.splits import ClassSplits, RandomSplits, check_splits
+from input_pipeline.splits import ClassSplits, RandomSplits, check_splits, divisions_of
 
 SPLITS = ("train", "val", "test", "all")
 
@@ -79,7 +79,6 @@ def check(collection: Collection) -> Collection:
                       f"(0 to {len(collection.classes) - 1}).")
     if clip.split not in SPLITS:
       raise UserError(f"{clip.path}: split is {clip.split!r}, expected one of {', '.join(SPLITS)}.")
-  splits = collection.splits
-  for division in splits.divisions if isinstance(splits, RandomSplits) else [splits] if splits else []:
+  for division in divisions_of(collection.splits):
     check_splits(division, len(collection.classes), "The dataset's class splits")
   return collection

@@ -20,6 +20,7 @@ from input_pipeline.datasets.kinetics_zsar.find_videos import video_key
 from input_pipeline.datasets.precomputed.metadata import ListedVideo
 from input_pipeline.errors import UserError
 from input_pipeline.request import OF_COLLECTIONS, Request
+from input_pipeline.splits import divisions_of
 
 
 class ClassSplit(NamedTuple):
@@ -103,9 +104,4 @@ def class_splits(collection: Collection) -> list[ClassSplit]:
                                 for part, wanted in classes.items()})
 
   return [of(train=division.seen, val=val, test=test)
-          for division in divisions(collection) for val, test in zip(division.val, division.test)]
-
-
-def divisions(collection: Collection) -> tuple:
-  """The `ClassSplits` of a collection; () where there are none."""
-  return () if collection.splits is None else getattr(collection.splits, "divisions", (collection.splits,))
+          for division in divisions_of(collection.splits) for val, test in zip(division.val, division.test)]

@@ -24,7 +24,7 @@ from input_pipeline import files
 from input_pipeline.collection import Collection
 from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
-from input_pipeline.splits import ClassSplits
+from input_pipeline.splits import ClassSplits, divisions_of
 
 NAME = "manifest.json"
 PARTS = {"seen": "train", "val": "val", "test": "test"}     # of a class split, and where their videos are stored
@@ -77,10 +77,9 @@ def _content(dataset: str, collection: Collection, written: Container[int]) -> d
   if seed is not None:     # a video belongs where its class does
     everywhere = sum(stored.values(), collections.Counter())
     stored = collections.defaultdict(lambda: everywhere)
-  divisions = () if collection.splits is None else getattr(collection.splits, "divisions", (collection.splits,))
   return {"dataset": dataset, "seed": seed, "classes": names, "videos": videos,
           "splits": [{**_names(split, names), "num_videos": _num_videos(split, stored)}
-                     for division in divisions for split in _splits(division)]}
+                     for division in divisions_of(collection.splits) for split in _splits(division)]}
 
 
 def _splits(division: ClassSplits) -> list[dict[str, tuple[int, ...]]]:

@@ -89,7 +89,7 @@ class Dataset:
     self.concepts = self._beside("concepts.jsonl", concepts_lib.read_concepts) or []
     splits = self._beside("class_splits.json", splits_lib.read_splits, len(self.classes))
     self.split_seed = getattr(splits, "seed", None)
-    self.divisions = () if splits is None else getattr(splits, "divisions", (splits,))
+    self.divisions = splits_lib.divisions_of(splits)
     self.splits = self.divisions[0] if self.divisions else None
     features = self._builder.info.features
     self.feature_dim = int(features["feature"].shape[0])

@@ -46,6 +46,11 @@ class RandomSplits(NamedTuple):
   divisions: tuple[ClassSplits, ...]
 
 
+def divisions_of(splits: ClassSplits | RandomSplits | None) -> tuple[ClassSplits, ...]:
+  """The class splits, those with the same seen classes together; () for None."""
+  return splits.divisions if isinstance(splits, RandomSplits) else (splits,) if splits else ()
+
+
 def random_splits(num_classes: int, seed: int, num_splits: int = 10) -> RandomSplits:
   """Halves of the classes, seen and unseen, drawn `num_splits` times; of an odd number one more is seen.
 

@@ -21,12 +21,13 @@ import numpy as np
 from input_pipeline import datasets, files, manifest, video
 from input_pipeline.collection import Collection
 from input_pipeline.errors import UserError
-from input_pipeline.expected_videos import ClassSplit, divisions
+from input_pipeline.expected_videos import ClassSplit
 from input_pipeline.extract import NO_FILE
 from input_pipeline.feature_files import BadFile, read_feature
 from input_pipeline.prepared import Dataset
 from input_pipeline.progress import Progress
 from input_pipeline.request import Request
+from input_pipeline.splits import divisions_of
 
 READS = ("frames", "packets", "none")
 FILES_A_TASK, TASKS_AHEAD = 4, 512      # of the threads
@@ -139,7 +140,7 @@ def check_prepared(collection: Collection, dataset: Dataset) -> tuple[np.ndarray
   remarks = _not_expected(f"{dataset.path} holds", [name for _, name in examples.keys() - keys])
   if stored_names != names:
     remarks.append(f"{dataset.path} has other classes than the lists, or in another order.")
-  elif tuple(dataset.divisions) != divisions(collection):
+  elif tuple(dataset.divisions) != divisions_of(collection.splits):
     remarks.append(f"{dataset.path} has other class splits than those that are asked for.")
   path = dataset.path / manifest.NAME
   if path.exists():
