@@ -6,9 +6,12 @@
     store[0].views, store[0].concept_ids                           # (V, D) float32, (20,) int32
 
 A batch has the same number of clips on every device, and always the same; a smaller last batch is padded. So each
-device runs one and the same program, however many devices there are and whichever clips are left to do, and what
-comes out for a clip depends on neither, to the last bit. Both backbones see the frames of one decode; TSM goes
-through a batch view by view, so that more views take more time, and more memory only for their frames. At most
+device runs one and the same program, however many devices there are and whichever clips are left to do. On CPUs that
+program is a loop over single clips: kernels there round a clip in another way at another place of a batch, by the
+processor's kind. So what comes out for a clip depends on no other clip, to the last bit. GPUs and TPUs take the clips
+of a batch together, which is many times as fast; there the last bits may depend on the batch.
+
+Both backbones see the frames of one decode; more views take more time, and more memory only for their frames. At most
 `BATCHES_AHEAD` batches of clips are decoded ahead.
 """
 
@@ -17,7 +20,7 @@ import contextlib
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -41,7 +44,7 @@ NO_FILE = "no such file"     # why a missing video is skipped
 PREPROCESSING = 1        # to be raised when the same video and weights would give other features
 
 
-@functools.partial(jax.jit, static_argnames=("tsm_config", "bit_config"))
+@functools.partial(jax.jit, static_argnames=("tsm_config", "bit_config", "mesh", "clips_at_once"))
 def features_and_concepts(
     tsm_variables: Any,
     bit_variables: Any,
@@ -51,6 +54,8 @@ def features_and_concepts(
     *,
     tsm_config: tsm.TSMConfig,
     bit_config: bit.BiTConfig,
+    mesh: Mesh,
+    clips_at_once: int,
 ) -> tuple[Array, Array, Array]:
   """Both backbones on a batch of clips.
 
@@ -60,6 +65,8 @@ def features_and_concepts(
     bit_frames: (N, 8, S, S, 3) uint8 RGB.
     bit_mask: (N, 8) bool, False on frames that only pad a clip of fewer than 8.
     tsm_config, bit_config: what the networks are.
+    mesh: of devices, on its axis "data"; clips are divided among them.
+    clips_at_once: that a network sees together, a divisor of N / devices.
 
   Returns:
     (N, V, D) float32 features, the mean over the frames of each view; (N, 20) int32 concepts, best first, of the
@@ -67,19 +74,31 @@ def features_and_concepts(
     score 0.
   """
 
-  def feature(frames: Array) -> Array:     # one view of all clips: (N, 8, S, S, 3) to (N, D)
+  def feature(frames: Array) -> Array:     # (n, 8, S, S, 3) to (n, D)
     return jnp.mean(tsm.TSM(tsm_config).apply(tsm_variables, tsm.normalize(frames))[0], axis=1)
 
-  features = jax.lax.map(feature, jnp.swapaxes(tsm_frames, 0, 1))
-  images = bit_frames.reshape(-1, *bit_frames.shape[2:])
-  logits = bit.BiT(bit_config).apply(bit_variables, bit.normalize(images))
-  logits = logits.reshape(*bit_mask.shape, -1)
-  count = jnp.maximum(jnp.sum(bit_mask, axis=1, keepdims=True), 1)
-  mean_logits = jnp.sum(logits, axis=1, where=bit_mask[..., None]) / count
+  def logits(frames: Array, mask: Array) -> Array:     # (n, 8, S, S, 3) to (n, concepts)
+    images = frames.reshape(-1, *frames.shape[2:])
+    of_frames = bit.BiT(bit_config).apply(bit_variables, bit.normalize(images)).reshape(*mask.shape, -1)
+    count = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
+    return jnp.sum(of_frames, axis=1, where=mask[..., None]) / count
+
+  def in_groups(function: Callable[..., Array], *clips: Array) -> Array:
+    groups = [x.reshape(-1, clips_at_once, *x.shape[1:]) for x in clips]
+    results = jax.lax.map(lambda group: function(*group), groups)
+    return results.reshape(-1, *results.shape[2:])
+
+  def on_one_device(tsm_frames: Array, bit_frames: Array, bit_mask: Array) -> tuple[Array, Array]:
+    features = in_groups(feature, tsm_frames.reshape(-1, *tsm_frames.shape[2:]))
+    return features.reshape(*tsm_frames.shape[:2], -1), in_groups(logits, bit_frames, bit_mask)
+
+  by_clip = PartitionSpec(*mesh.axis_names)
+  features, mean_logits = jax.shard_map(on_one_device, mesh=mesh, in_specs=(by_clip,) * 3, out_specs=by_clip)(
+      tsm_frames, bit_frames, bit_mask)
   best, ids = jax.lax.top_k(mean_logits, min(TOP_CONCEPTS, bit_config.num_concepts))
   padding = ((0, 0), (0, TOP_CONCEPTS - ids.shape[1]))
   return (
-      jnp.swapaxes(features, 0, 1),
+      features,
       jnp.pad(ids.astype(jnp.int32), padding, constant_values=NO_CONCEPT),
       jnp.pad(jax.nn.sigmoid(best), padding),
   )
@@ -124,6 +143,8 @@ class Extractor:
     self._by_clip = NamedSharding(mesh, PartitionSpec("data"))
     self._variables = jax.device_put((tsm_variables, bit_variables), NamedSharding(mesh, PartitionSpec()))
     self._configs = {"tsm_config": tsm_config, "bit_config": bit_config}
+    on_cpus = mesh.devices.flat[0].platform == "cpu"
+    self._layout = {"mesh": mesh, "clips_at_once": 1 if on_cpus else batch_size}
     self.batch_size = batch_size * mesh.size
     self.feature_dim, self.num_concepts = tsm_config.feature_dim, bit_config.num_concepts
     self.shorter_side, self.crop = tsm_config.shorter_side, tsm_config.crop
@@ -134,7 +155,8 @@ class Extractor:
     columns = [[getattr(clip, field) for clip in clips] for field in ("tsm", "bit", "bit_mask")]
     missing = self.batch_size - len(clips)
     batch = [np.pad(np.stack(column), ((0, missing), *((0, 0),) * column[0].ndim)) for column in columns]
-    return features_and_concepts(*self._variables, *jax.device_put(batch, self._by_clip), **self._configs)
+    return features_and_concepts(*self._variables, *jax.device_put(batch, self._by_clip),
+                                 **self._configs, **self._layout)
 
   def fingerprint(self) -> str:
     """Hexadecimal digest of everything that decides what a video's features are."""

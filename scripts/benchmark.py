@@ -15,11 +15,16 @@ BERT on them every time. Ours starts from the frozen layers' output, which is co
 that time has a line of its own, and the lines "from tokens" show what we need without it. Our times include
 the work on the host that makes a step's input of a loader's batch; PyTorch gets tensors that are ready.
 PyTorch is optional: without it the table has our times alone.
+
+What the guard against wrong sums on CPUs (input_pipeline/xla_flags.py) costs or gains, a second run shows, without it:
+
+    XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=+reduce python scripts/benchmark.py
 """
 
 import functools
 import importlib.util
 import itertools
+import os
 import statistics
 import sys
 import tempfile
@@ -244,7 +249,7 @@ def main(_: list[str]) -> None:
     raise errors.unknown("--size", size, SIZES)
   rows = benchmark(parts, SIZES[size], flags.FLAGS.repeats)
   print(f"JAX {jax.__version__} on {jax.device_count()} {jax.default_backend()}, {peer_description()}; "
-        f"float32; medians of {flags.FLAGS.repeats}; size {size}")
+        f"float32; medians of {flags.FLAGS.repeats}; size {size}; XLA_FLAGS={os.environ['XLA_FLAGS']!r}")
   print(table(rows))
   if not has_torch():
     print(f"PyTorch is not installed, so there is nothing to compare with. To have it:\n  {INSTALL}")

@@ -24,18 +24,19 @@ BIT = bit.BiTConfig(depths=(1,), base_width=8, num_groups=4, num_concepts=30, sh
 ONE = jax.local_devices()[:1]
 
 
+def weights_of(network):
+  """Random weights of a TSM or a BiT."""
+  random = np.random.default_rng(7)
+  frames = np.zeros((1, 8, 32, 32, 3), np.float32)
+  shapes = jax.eval_shape(network.init, jax.random.key(0), frames if isinstance(network, tsm.TSM) else frames[0])
+  return jax.tree.map(lambda leaf: jnp.asarray(random.uniform(0.5, 0.8, leaf.shape) if leaf.ndim == 1
+                                               else random.normal(0, 0.2, leaf.shape), jnp.float32), shapes)
+
+
 def variables(num_concepts: int = 30):
   """Configs and random weights of both networks, as the Extractor takes them."""
-  random = np.random.default_rng(7)
   bit_config = dataclasses.replace(BIT, num_concepts=num_concepts)
-
-  def weights(network, frames):
-    shapes = jax.eval_shape(network.init, jax.random.key(0), frames)
-    return jax.tree.map(lambda leaf: jnp.asarray(random.uniform(0.5, 0.8, leaf.shape) if leaf.ndim == 1
-                                                 else random.normal(0, 0.2, leaf.shape), jnp.float32), shapes)
-
-  frames = np.zeros((1, 8, 32, 32, 3), np.float32)
-  return TSM, weights(tsm.TSM(TSM), frames), bit_config, weights(bit.BiT(bit_config), frames[0])
+  return TSM, weights_of(tsm.TSM(TSM)), bit_config, weights_of(bit.BiT(bit_config))
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,27 @@ def test_result_does_not_depend_on_the_other_clips_of_the_batch(weights, clips, 
   for index in (0, 1, 3, 4, 6, 7, 9, 10):
     for a, b in zip(whole[index], parts[index]):
       assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("width", [8, 12, 36, 64])
+def test_place_in_the_batch_changes_no_bit(width):
+  """Kernels round differently at other places of a batch, by the processor's kind: on one kind this shows, not on all."""
+  tsm_config = dataclasses.replace(TSM, stage_sizes=(1, 1), width=width)
+  bit_config = dataclasses.replace(BIT, depths=(1, 1), base_width=width)
+  random = np.random.default_rng(width)
+  frames = random.integers(0, 256, (8, 2, 8, 32, 32, 3), np.uint8)
+  clips = [video.ClipFrames(views, views[0], np.arange(8) < 5 + i % 4, 8) for i, views in enumerate(frames)]
+  networks = (tsm_config, weights_of(tsm.TSM(tsm_config)), bit_config, weights_of(bit.BiT(bit_config)))
+
+  for batch_size in (3, 8):
+    extractor = Extractor(*networks, batch_size=batch_size, devices=ONE)
+    alone = [[np.asarray(result)[0] for result in extractor([clip])] for clip in clips]      # the others are padding
+    for seed in range(3):
+      chosen = np.random.default_rng(seed).permutation(len(clips))[:batch_size]
+      results = extractor([clips[index] for index in chosen])
+      for row, index in enumerate(chosen):
+        for result, reference in zip(results, alone[index]):
+          assert np.array_equal(result[row], reference)
 
 
 def test_only_what_is_not_stored_is_read_and_one_program_serves_all(weights, clips, tmp_path, monkeypatch):
