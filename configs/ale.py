@@ -4,8 +4,9 @@
     python -m er_jax.main --config=configs/ale.py:precomputed     # published on Kinetics: 23.4 top-1
 """
 
-from configs import common, sizes
 from ml_collections import ConfigDict
+
+from configs import common, sizes
 
 
 def get_config(dataset: str = "toy_actions") -> ConfigDict:

@@ -1,6 +1,6 @@
 """The small BiT of toy_actions, trained on pictures of single objects.
 
-    python -m input_pipeline.backbones.train --config=configs/bit.py \
+    python -m input_pipeline.datasets.toy_actions.train_backbones --config=configs/bit.py \
         --output=input_pipeline/datasets/toy_actions/bit.npz
 """
 

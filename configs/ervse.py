@@ -4,8 +4,9 @@
     python -m er_jax.main --config=configs/ervse.py:precomputed    # published on Kinetics: 42.1 +- 1.4, 73.1 +- 0.3
 """
 
-from configs import common, sizes
 from ml_collections import ConfigDict
+
+from configs import common, sizes
 
 
 def get_config(dataset: str = "toy_actions") -> ConfigDict:

@@ -1,6 +1,6 @@
 """The small TSM of toy_actions, trained on clips of the seen classes.
 
-    python -m input_pipeline.backbones.train --config=configs/tsm.py \
+    python -m input_pipeline.datasets.toy_actions.train_backbones --config=configs/tsm.py \
         --output=input_pipeline/datasets/toy_actions/tsm.npz
 """
 

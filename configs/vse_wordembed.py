@@ -3,8 +3,9 @@
     python -m er_jax.main --config=configs/vse_wordembed.py
 """
 
-from configs import common, sizes
 from ml_collections import ConfigDict
+
+from configs import common, sizes
 
 
 def get_config(dataset: str = "toy_actions") -> ConfigDict:

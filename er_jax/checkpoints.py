@@ -26,7 +26,7 @@ from absl import logging
 from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
-from er_jax.records import Record
+from er_jax.run_log import BestSoFar
 from input_pipeline.errors import Failure, UserError
 
 STATE, RECORD = "state", "record"
@@ -64,7 +64,7 @@ class Checkpoints:
     """The step of the newest whole checkpoint, None if there is none."""
     return self._manager.latest_step()
 
-  def save(self, state: Any, record: Record) -> None:
+  def save(self, state: Any, record: BestSoFar) -> None:
     """Writes the state at its step, if it is not there yet, and drops checkpoints that are neither latest nor best.
 
     Raises:
@@ -83,7 +83,7 @@ class Checkpoints:
       raise Failure(f"Cannot write the checkpoint of step {step} to {self._folder}: {error}. Earlier checkpoints "
                       "are whole; make room and start the same command again to go on.") from error
 
-  def restore(self, like: Any, step: int | None = None) -> tuple[Any, Record]:
+  def restore(self, like: Any, step: int | None = None) -> tuple[Any, BestSoFar]:
     """State and record at `step`, by default the latest.
 
     Args:
@@ -99,14 +99,14 @@ class Checkpoints:
     _check_same(_shapes_of(self._manager.item_metadata(step)[STATE]), like, self._folder / str(step))
     restored = self._manager.restore(step, args=ocp.args.Composite(
         **{STATE: ocp.args.StandardRestore(_abstract(like)), RECORD: ocp.args.JsonRestore()}))
-    return restored[STATE], Record.from_json(restored[RECORD])
+    return restored[STATE], BestSoFar.from_json(restored[RECORD])
 
-  def record(self) -> Record:
+  def record(self) -> BestSoFar:
     """The latest checkpoint's record. Raises: UserError if there is no checkpoint."""
     if self.latest_step is None:
       raise UserError(f"No checkpoint in {self._folder}. Train first (--mode=train), or name one with --checkpoint.")
     restored = self._manager.restore(self.latest_step, args=ocp.args.Composite(**{RECORD: ocp.args.JsonRestore()}))
-    return Record.from_json(restored[RECORD])
+    return BestSoFar.from_json(restored[RECORD])
 
   def close(self) -> None:
     """Waits for everything to be written."""

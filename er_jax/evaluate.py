@@ -13,12 +13,12 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from er_jax import generalized, metrics
-from er_jax.batches import BatchBuilder
+from er_jax import gzsl, metrics
+from er_jax.batch_builder import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
 from er_jax.methods import Method
-from er_jax.predictions import CLASS_MEAN, GENERALIZED, METRICS, SEEN, Predictions, Scores
+from er_jax.results.predictions import CLASS_MEAN, GENERALIZED, METRICS, SEEN, Predictions, Scores
 from er_jax.sharding import Parallel
 from er_jax.steps import Banks, Params, Steps, device_banks
 from input_pipeline import files
@@ -103,7 +103,7 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
 
   Where videos of seen classes are held out, the results say two things more: how well those are told apart
   ("seen"), and how well videos are recognised when seen and unseen classes compete ("generalized", see
-  `er_jax.generalized`).
+  `er_jax.gzsl`).
 
   Args:
     experiment: config, workdir, dataset.
@@ -139,7 +139,7 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
       if competing:
         test = scores["test"].among([*seen, *splits.test[k]])
         entries[k][GENERALIZED] = {
-            **generalized.evaluate(scores["val"].among([*seen, *splits.val[k]]), test, len(seen)),
+            **gzsl.evaluate(scores["val"].among([*seen, *splits.val[k]]), test, len(seen)),
             "num_videos": len(test.targets)}
       if k == config.data.split_index and holds_seen:
         entries[SEEN] = entry(path, scores["test"].among(seen))

@@ -16,9 +16,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from er_jax import checkpoints, methods, provenance
-from er_jax.models.text_backbone import WORD_TABLE
 from er_jax.sharding import Parallel
 from er_jax.steps import Params, init_params, params_like
+from er_jax.text.backbone import WORD_TABLE
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import Dataset
 

@@ -7,7 +7,7 @@ last batch of an epoch, a class set that does not divide by the number of device
 import flax.struct
 from jax import Array
 
-from er_jax.text_bank import Texts
+from er_jax.text.bank import Texts
 
 
 @flax.struct.dataclass

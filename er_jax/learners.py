@@ -3,7 +3,7 @@
     learner = build(config, dataset, method, params)
     opt_state = learner.init(params)
     state, parts = learner.step(state, batch, classes, banks, room)     # one device's, to be compiled; see er_jax.steps
-    state = learner.settle(state, parallel)                             # before parameters are looked at
+    state = learner.finalize(state, parallel)                             # before parameters are looked at
 
 A state is changed by steps alone, so training can stop and go on after any of them.
 """
@@ -32,11 +32,11 @@ class Learner(Protocol):
   """What the training loop knows.
 
   Attributes:
-    starts_with_a_model: whether the first parameters mean something, so that they are validated.
-    one_pass: whether it must see each video once, however many epochs the config says.
+    validate_at_start: whether the first parameters mean something, so that they are validated.
+    single_epoch: whether it must see each video once, however many epochs the config says.
   """
-  starts_with_a_model: bool
-  one_pass: bool
+  validate_at_start: bool
+  single_epoch: bool
 
   def init(self, params: Params) -> optax.OptState:
     """What a step needs besides the parameters, as NumPy arrays."""
@@ -45,7 +45,7 @@ class Learner(Protocol):
            room: Capacities) -> tuple[TrainState, dict[str, Array]]:
     """One step, as one device sees it: the new state, and the batch's losses before it."""
 
-  def settle(self, state: TrainState, parallel: Parallel) -> TrainState:
+  def finalize(self, state: TrainState, parallel: Parallel) -> TrainState:
     """The state, which is on the devices, its parameters made those that all steps so far lead to."""
 
   def learning_rate(self, step: int) -> float:
@@ -65,13 +65,13 @@ def build(config: ConfigDict, dataset: Dataset, method: Method, params: Params, 
   trainable = names.keys() - method.frozen - optimizer.frozen_submodules(config.optimizer, names)
   if not trainable:
     raise UserError("config.optimizer.freeze and the frozen text backbone leave no parameter to train.")
-  return ByGradients(method, config, frozenset(trainable), num_steps)
+  return GradientDescent(method, config, frozenset(trainable), num_steps)
 
 
-class ByGradients:
+class GradientDescent:
   """Gradient descent on the method's losses."""
 
-  starts_with_a_model, one_pass = True, False
+  validate_at_start, single_epoch = True, False
 
   def __init__(self, method: Method, config: ConfigDict, trainable: frozenset[str], num_steps: int):
     """Args: trainable: names ("video_encoder/dense/kernel") of the parameters that learn."""
@@ -106,7 +106,7 @@ class ByGradients:
     params = unflatten_dict({**frozen, **optax.apply_updates(learned, updates)}, sep="/")
     return TrainState(state.step + 1, params, opt_state), parts
 
-  def settle(self, state: TrainState, parallel: Parallel) -> TrainState:
+  def finalize(self, state: TrainState, parallel: Parallel) -> TrainState:
     """The state as it is."""
     del parallel
     return state
@@ -148,10 +148,10 @@ class ClosedForm:
   """ESZSL (Romera-Paredes & Torr, ICML 2015): W = (X Xt + a I)^-1 X Y St (S St + b I)^-1, videos seen in one pass.
 
   X (F, N) are features, Y (N, C) one-hot classes, S (V, C) normalised class vectors. Steps add up X Xt and X Y;
-  `settle` solves, in double precision.
+  `finalize` solves, in double precision.
   """
 
-  starts_with_a_model, one_pass = False, True
+  validate_at_start, single_epoch = False, True
 
   def __init__(self, vectors: np.ndarray, feature_regularizer: float, class_regularizer: float):
     """Args: vectors: (C, V) of the seen classes, as they are; the regularizers: a, b."""
@@ -178,7 +178,7 @@ class ClosedForm:
     loss = sharding.total(jnp.sum(jnp.mean(jnp.square(scores - one_hot), axis=1) * batch.targets.weights))
     return TrainState(state.step + 1, state.params, statistics), {"loss": loss, "class_loss": loss}
 
-  def settle(self, state: TrainState, parallel: Parallel) -> TrainState:
+  def finalize(self, state: TrainState, parallel: Parallel) -> TrainState:
     """The state with the W of all videos so far; solved on the host."""
     of_features, of_classes = self._regularizers
     statistics = parallel.fetch(state.opt_state)

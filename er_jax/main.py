@@ -19,13 +19,16 @@ from absl import flags, logging
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, config_flags
 
-from er_jax import evaluate, methods, pictures, provenance, report, train, transfer
+from er_jax import cross_dataset, evaluate, methods, provenance, train
 from er_jax.experiment import Experiment
-from input_pipeline import corrections, datasets, errors, files, loaders, prepared
+from er_jax.results import plots, tables
+from input_pipeline import datasets, errors, files, loaders
+from input_pipeline.dataset import dataset_path
 from input_pipeline.errors import UserError
+from input_pipeline.metadata import corrections
 
 MODES = ("train_and_eval", "train", "eval")
-MAY_CHANGE = ("num_epochs", "eval_batch_size", "log_every_steps", "parallel", "data.data_dir", "data.split_index",
+CHANGEABLE_FIELDS = ("num_epochs", "eval_batch_size", "log_every_steps", "parallel", "data.data_dir", "data.split_index",
               "data.max_splits", "data.average_views",
               "data.corrections")     # whose content is compared, see provenance.py
 
@@ -161,11 +164,11 @@ def _evaluate(experiment: Experiment, checkpoint: str | None) -> dict:
   if experiment.is_main:
     names = np.array([action.name for action in dataset.classes])
     for split, prediction in predictions.items():
-      pictures.write_pictures(folder, split, prediction, names[prediction.class_ids])
+      plots.write_pictures(folder, split, prediction, names[prediction.class_ids])
     shown = predictions[f"test{experiment.config.data.split_index}"]
-    pictures.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
+    plots.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
     if dataset.split_seed is None:     # else there is one table of all splits at the end
-      report.print_results(results)
+      tables.print_results(results)
     _say(f"Results, predictions and pictures are in {folder}")
   return results
 
@@ -179,9 +182,9 @@ def _transfer(config: ConfigDict, folder: Path, dataset: loaders.Dataset, tested
   with _only_run(folder):
     experiment = Experiment(config, folder, dataset)
     _keep_config(config, folder, "eval", checkpoint)
-    results = transfer.evaluate(experiment, tested, folder / f"on_{tested.name}", checkpoint, corrected)
+    results = cross_dataset.evaluate(experiment, tested, folder / f"on_{tested.name}", checkpoint, corrected)
     if experiment.is_main:
-      report.print_transfer(results)
+      tables.print_transfer(results)
       _say(f"Results and predictions are in {folder / f'on_{tested.name}'}")
     return results
 
@@ -197,7 +200,7 @@ def _gather(config: ConfigDict, folder: Path, dataset: loaders.Dataset, of_split
       with files.replacing(folder / "predictions" / f"test{k}.npz") as file:
         file.write((folder / f"split{k}" / "predictions" / "test0.npz").read_bytes())
     files.write_json(folder / "results.json", results)
-    report.print_results(results)
+    tables.print_results(results)
     _say(f"Results and predictions of all splits are in {folder}")
   return results
 
@@ -211,7 +214,7 @@ def _keep_config(config: ConfigDict, folder: Path, mode: str, checkpoint: str | 
     different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
     if mode == "eval":      # what does not bear on the scores does not matter
       different = [name for name in different if name.startswith(("method", "model.", "data."))]
-    may_change = {*MAY_CHANGE} - ({"num_epochs"} if config.optimizer.decay_steps == 0 else set())     # the schedule's length
+    may_change = {*CHANGEABLE_FIELDS} - ({"num_epochs"} if config.optimizer.decay_steps == 0 else set())     # the schedule's length
     different = [] if checkpoint else [name for name in different if name not in may_change]
     if different:
       fields = "\n".join(f"  config.{name} is {ours.get(name)!r}, was {theirs.get(name)!r}" for name in different)
@@ -223,8 +226,8 @@ def _keep_config(config: ConfigDict, folder: Path, mode: str, checkpoint: str | 
 def open_dataset(config: ConfigDict) -> loaders.Dataset:
   """The prepared dataset, its classes described as `config.data.corrections` wants."""
   name, data_dir = config.data.dataset, config.data.data_dir
-  if name == "toy_actions" and prepared.dataset_path(data_dir, name) is None:
-    from input_pipeline import prepare     # decoding and the backbones are not needed otherwise
+  if name == "toy_actions" and dataset_path(data_dir, name) is None:
+    from input_pipeline import prepare  # decoding and the backbones are not needed otherwise
     if jax.process_count() > 1:
       raise UserError(f"Prepare the dataset before several processes use it:\n"
                       f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}")

@@ -19,7 +19,6 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from er_jax.models import text_backbone
 from er_jax.models.bilinear import Bilinear
 from er_jax.models.cpt import CPT
 from er_jax.models.dem import DEM
@@ -27,10 +26,11 @@ from er_jax.models.encoders import POOLINGS
 from er_jax.models.ervse import ERVSE, FUSIONS
 from er_jax.models.gcn import GCN
 from er_jax.models.vse import VSE
-from input_pipeline import descriptions
+from er_jax.text import backbone as text_backbone
+from er_jax.text.tokenizers import Tokenizer
+from input_pipeline.dataset import Dataset, require
 from input_pipeline.errors import UserError, unknown
-from input_pipeline.prepared import Dataset, need
-from input_pipeline.tokenizers import Tokenizer
+from input_pipeline.metadata import descriptions
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 REDUCTIONS = ("sum", "mean", "weighted")
@@ -83,7 +83,7 @@ def build(config: ConfigDict, dataset: Dataset) -> Method:
         tokenizer=backbone.tokenizer, max_tokens=backbone.max_tokens,
         pretrained={f"text_backbone/{name}": value for name, value in backbone.pretrained.items()},
         frozen=frozenset(f"text_backbone/{name}" for name in backbone.frozen))
-  vector_dim = need(dataset, "class_vectors", f"method {config.method}").shape[1]
+  vector_dim = require(dataset, "class_vectors", f"method {config.method}").shape[1]
   return vector_method(config, vector_dim, dataset.feature_dim)
 
 
@@ -110,9 +110,9 @@ def check_trainable(config: ConfigDict, dataset: Dataset) -> None:
   """Raises: UserError if the dataset lacks what the method needs to be trained, though not to be evaluated."""
   backbone = config.model.get("text_backbone", ConfigDict({"kind": "none"}))
   if backbone.kind in ("rnn", "embedding") and backbone.frozen_embedding and not config.init_from:
-    need(dataset, "word_table", f"text backbone {backbone.kind!r} with frozen_embedding")
+    require(dataset, "word_table", f"text backbone {backbone.kind!r} with frozen_embedding")
   if config.method == "gcn" and config.model.targets == "classifier":
-    need(dataset, "classifier_rows", "method gcn with config.model.targets=classifier")
+    require(dataset, "classifier_rows", "method gcn with config.model.targets=classifier")
 
 
 def check_values(config: ConfigDict) -> None:

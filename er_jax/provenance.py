@@ -12,11 +12,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from input_pipeline import descriptions, files, manifest
+from input_pipeline import files, manifest
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import Dataset
+from input_pipeline.metadata import descriptions
 
-KEPT = "data.json"      # in a workdir
+DATA_FILE = "data.json"      # in a workdir
 
 
 def of(config: ConfigDict, dataset: Dataset, corrected: str) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def keep(workdir: Path, data: dict[str, Any], training: bool, write: bool) -> No
   Raises:
     UserError: the run was trained with other videos, classes, class splits or descriptions.
   """
-  path = workdir / KEPT
+  path = workdir / DATA_FILE
   if not path.exists():
     if training and write:
       files.write_json(path, data)

@@ -21,14 +21,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from er_jax import sharding
-from er_jax.batches import BatchBuilder
+from er_jax.batch_builder import BatchBuilder
 from er_jax.inputs import ClassInputs, ClassSet, Graph, StepBatch, VideoInputs
 from er_jax.methods import Method
 from er_jax.sharding import REPLICATED, SHARDED, Parallel
-from er_jax.text_bank import Capacity, TextBank, Texts, take
+from er_jax.text.bank import Capacity, TextBank, Texts, gather_texts
 
 Params = dict
-QUICKLY_COMPILED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}   # it runs once
+FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}   # it runs once
 
 
 @flax.struct.dataclass
@@ -60,7 +60,7 @@ def init_params(method: Method, feature_dim: int, vector_dim: int | None, seed: 
   Raises:
     UserError: if a pretrained one has another shape than the config describes.
   """
-  init = jax.jit(_init(method, feature_dim, vector_dim), compiler_options=QUICKLY_COMPILED)
+  init = jax.jit(_init(method, feature_dim, vector_dim), compiler_options=FAST_COMPILATION)
   flat = flatten_dict(init(jax.random.key(seed)), sep="/")
   return unflatten_dict({**flat, **method.pretrained}, sep="/")
 
@@ -73,7 +73,7 @@ def params_like(method: Method, feature_dim: int, vector_dim: int | None) -> Par
 def _init(method: Method, feature_dim: int, vector_dim: int | None) -> Callable[[Array], Params]:
   bank, ids = TextBank.build([np.zeros(1, np.int32)]), np.zeros(1, np.int32)
   vectors = None if vector_dim is None else jnp.zeros((1, vector_dim))
-  texts = take(bank, ids, ids, Capacity(1, 1))
+  texts = gather_texts(bank, ids, ids, Capacity(1, 1))
   videos = VideoInputs(jnp.zeros((1, feature_dim)), ids, texts if method.reads_objects else None)
   graph = Graph(vectors, jnp.ones((1, 1))) if method.reads_graph else None
   classes = ClassInputs(ids, np.ones(1, bool), texts, vectors, ids, graph)
@@ -104,19 +104,19 @@ def video_inputs(batch: StepBatch, banks: Banks, room: Capacities) -> VideoInput
   if batch.objects is not None:
     each = batch.objects.shape[1]
     rows = (batch.rows[:, None] * each + jnp.arange(each)).reshape(-1)
-    objects = take(banks.sequences, batch.objects.reshape(-1), rows, room.objects)
+    objects = gather_texts(banks.sequences, batch.objects.reshape(-1), rows, room.objects)
   return VideoInputs(batch.features, batch.rows, objects)
 
 
 def class_inputs_of(classes: ClassSet, banks: Banks, room: Capacities) -> ClassInputs:
   """The classes as a model sees them, with their texts laid out."""
-  texts = None if classes.ids is None else take(banks.texts, classes.ids, classes.rows, room.classes)
+  texts = None if classes.ids is None else gather_texts(banks.texts, classes.ids, classes.rows, room.classes)
   return ClassInputs(classes.rows, classes.mask, texts, classes.vectors, classes.nodes, banks.graph, classes.classifier)
 
 
 def take_concepts(batch: StepBatch, banks: Banks, room: Capacities) -> Texts | None:
   """The texts of the batch's rehearsal set, laid out; None where nothing is rehearsed."""
-  return None if batch.concepts is None else take(banks.texts, batch.concepts, batch.concepts, room.concepts)
+  return None if batch.concepts is None else gather_texts(banks.texts, batch.concepts, batch.concepts, room.concepts)
 
 
 class Steps:

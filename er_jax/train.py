@@ -15,12 +15,12 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from er_jax import learners
-from er_jax.batches import BatchBuilder
+from er_jax.batch_builder import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.evaluate import Evaluator, unseen_videos
 from er_jax.experiment import Experiment
 from er_jax.methods import check_trainable
-from er_jax.records import MetricsLog, Record
+from er_jax.run_log import BestSoFar, MetricsLog
 from er_jax.steps import Steps, TrainState, device_banks
 from input_pipeline.errors import Failure
 from input_pipeline.loaders import examples, no_videos, steps_per_epoch, train_batches
@@ -47,10 +47,10 @@ def train(experiment: Experiment) -> bool:
   epoch_steps = steps_per_epoch(len(seen), config.batch_size)
   num_steps = epoch_steps * config.num_epochs
   learner = learners.build(config, dataset, method, params, num_steps)
-  if learner.one_pass:
+  if learner.single_epoch:
     num_steps = min(num_steps, epoch_steps)
   eval_every = config.eval_every_steps or epoch_steps
-  state, record = TrainState(np.zeros((), np.int32), params, learner.init(params)), Record()
+  state, record = TrainState(np.zeros((), np.int32), params, learner.init(params)), BestSoFar()
   if checkpoints.latest_step is not None:
     state, record = checkpoints.restore(like=state)
   first_step = int(state.step)
@@ -65,7 +65,7 @@ def train(experiment: Experiment) -> bool:
   log = MetricsLog(experiment.workdir / "metrics.jsonl", enabled=experiment.is_main)
   board = _open_board(experiment, first_step)
 
-  def evaluate(step: int, record: Record) -> Record:
+  def evaluate(step: int, record: BestSoFar) -> BestSoFar:
     scores = validate(state.params, banks) if validate else None
     for k, classes in enumerate(dataset.splits.val):
       if not classes:      # nothing chooses this split's checkpoint: the last one is tested
@@ -77,7 +77,7 @@ def train(experiment: Experiment) -> bool:
         record = record.with_value(f"val{k}", metric, value, step)
     return record._replace(evaluated=step)
 
-  if record.evaluated < 0 and learner.starts_with_a_model:
+  if record.evaluated < 0 and learner.validate_at_start:
     record = evaluate(first_step, record)
     checkpoints.save(parallel.fetch(state), record._replace(complete=first_step >= num_steps))
   batches = train_batches(seen, config.batch_size, config.seed, config.data.shuffle, first_step, num_steps - first_step)
@@ -97,7 +97,7 @@ def train(experiment: Experiment) -> bool:
         for name in line.keys() - {"step"}:
           board and board.add_scalar(f"train/{name}", line[name], step)
       if is_due:
-        state = learner.settle(state, parallel)
+        state = learner.finalize(state, parallel)
         record = evaluate(step, record)
       stopping = stop.agreed(ask_others=is_logged or is_due)
       if is_due or stopping:
@@ -122,7 +122,7 @@ def _check_finite(loss: float, step: int, config: ConfigDict) -> None:
                   f"{config.optimizer.learning_rate}) and start again in a new workdir.")
 
 
-def _note(record: Record) -> str:
+def _note(record: BestSoFar) -> str:
   best = [split["precision@1"]["value"] for split in record.best.values()]
   return f"best unseen validation top-1 {np.mean(best):.1f}%" if best else ""
 

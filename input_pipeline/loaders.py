@@ -17,9 +17,9 @@ from typing import NamedTuple
 import grain
 import numpy as np
 
-from input_pipeline.concepts import NO_CONCEPT, TOP_CONCEPTS
+from input_pipeline.dataset import Dataset, Table, open_dataset
 from input_pipeline.errors import UserError
-from input_pipeline.prepared import Dataset, Table, open_dataset
+from input_pipeline.metadata.concepts import NO_CONCEPT, TOP_CONCEPTS
 
 __all__ = ["Batch", "Dataset", "ExampleSet", "class_means", "eval_batches", "examples", "no_videos", "open_dataset",
            "steps_per_epoch", "train_batches"]

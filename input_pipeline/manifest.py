@@ -1,6 +1,6 @@
 """What a dataset's results rest on, in one file beside it: class lists, video lists, counts, and a hash of these.
 
-    manifest.write(folder / "manifest.json", "ucf101_zsar", collection, written)
+    manifest.write(folder / "manifest.json", "ucf101_zsar", raw_dataset, written)
     manifest.cite(folder / "manifest.json", classes, divisions)      # {"path": ..., "sha256": ...}, for results.json
 
     {"dataset": "ucf101_zsar", "seed": 0, "classes": ["apply eye makeup", ...],
@@ -21,25 +21,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from input_pipeline import files
-from input_pipeline.collection import Collection
-from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
-from input_pipeline.splits import ClassSplits, divisions_of
+from input_pipeline.metadata.class_splits import ClassSplits, divisions_of
+from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.raw_dataset import RawDataset
 
 NAME = "manifest.json"
 PARTS = {"seen": "train", "val": "val", "test": "test"}     # of a class split, and where their videos are stored
 
 
-def write(path: str | os.PathLike, dataset: str, collection: Collection, written: Container[int]) -> None:
+def write(path: str | os.PathLike, dataset: str, raw_dataset: RawDataset, written: Container[int]) -> None:
   """Writes the manifest of a prepared dataset, atomically.
 
   Args:
     path: of the file.
     dataset: its name.
-    collection: what it was made from.
-    written: positions in `collection.clips` of the videos that are in it.
+    raw_dataset: what it was made from.
+    written: positions in `raw_dataset.entries` of the videos that are in it.
   """
-  content = _content(dataset, collection, written)
+  content = _content(dataset, raw_dataset, written)
   files.write_json(path, {**content, "sha256": _hash(content)})
 
 
@@ -65,21 +65,21 @@ def cite(path: str | os.PathLike, classes: Sequence[ActionClass], divisions: Seq
   return {"path": str(path), "sha256": claimed}
 
 
-def _content(dataset: str, collection: Collection, written: Container[int]) -> dict[str, Any]:
-  names = [action.name for action in collection.classes]
+def _content(dataset: str, raw_dataset: RawDataset, written: Container[int]) -> dict[str, Any]:
+  names = [action.name for action in raw_dataset.classes]
   videos: dict[str, dict[str, list[str]]] = {}
   stored: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)     # split -> label -> videos
-  for index, clip in enumerate(collection.clips):
+  for index, entry in enumerate(raw_dataset.entries):
     if index in written:
-      videos.setdefault(clip.split, {}).setdefault(names[clip.label], []).append(clip.name)
-      stored[clip.split][clip.label] += 1
-  seed = getattr(collection.splits, "seed", None)
+      videos.setdefault(entry.split, {}).setdefault(names[entry.label], []).append(entry.name)
+      stored[entry.split][entry.label] += 1
+  seed = getattr(raw_dataset.splits, "seed", None)
   if seed is not None:     # a video belongs where its class does
     everywhere = sum(stored.values(), collections.Counter())
     stored = collections.defaultdict(lambda: everywhere)
   return {"dataset": dataset, "seed": seed, "classes": names, "videos": videos,
           "splits": [{**_names(split, names), "num_videos": _num_videos(split, stored)}
-                     for division in divisions_of(collection.splits) for split in _splits(division)]}
+                     for division in divisions_of(raw_dataset.splits) for split in _splits(division)]}
 
 
 def _splits(division: ClassSplits) -> list[dict[str, tuple[int, ...]]]:

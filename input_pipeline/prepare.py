@@ -22,17 +22,18 @@ from typing import Any
 
 from absl import flags, logging
 
-from input_pipeline import beam_extraction, dataset_writing, datasets, errors, files, locks, shards
-from input_pipeline.collection import Collection
-from input_pipeline.concepts import read_concepts
+from input_pipeline import datasets, errors, files, locks
 from input_pipeline.errors import UserError
-from input_pipeline.feature_sources import describe, feature_source, require_consistent
-from input_pipeline.merging import SHOWN, work_to_merge
-from input_pipeline.request import Request
-from input_pipeline.shards import Shard
-from input_pipeline.views import Views
+from input_pipeline.metadata.concepts import read_concepts
+from input_pipeline.preparation import beam, shards, write
+from input_pipeline.preparation.feature_sources import describe, feature_source, require_consistent
+from input_pipeline.preparation.find_shards import SHOWN, work_to_merge
+from input_pipeline.preparation.options import PrepareOptions
+from input_pipeline.preparation.shards import Shard
+from input_pipeline.raw_dataset import RawDataset
+from input_pipeline.videos.sampling import ViewSampling
 
-ONLY_SHARDS_NEED = ("tsm", "bit", "batch_size", "num_workers")
+SHARD_OPTIONS = ("tsm", "bit", "batch_size", "num_workers")
 
 
 def prepare(
@@ -47,12 +48,12 @@ def prepare(
     merge: bool = False,
     beam_runner: str | None = None,
     beam_options: str = "",
-    **options: Any,
+    **fields: Any,
 ) -> Path:
   """Makes a dataset, or finds that it is there already. Waits while another process prepares the same one.
 
   Args:
-    dataset, data_dir, source, tsm, bit, concepts, options: the fields of `Request`.
+    dataset, data_dir, source, tsm, bit, concepts, fields: the fields of `PrepareOptions`.
     shard_index: extracts this shard of `num_shards`, and makes no dataset.
     merge: extracts nothing; makes the dataset of `num_shards` finished shards.
     beam_runner: extracts all shards by Apache Beam, then makes the dataset.
@@ -66,38 +67,38 @@ def prepare(
       from another source or with other weights than are given, or shards are not finished.
     OSError: if writing fails, as on a full disk; what was extracted is kept.
   """
-  request = Request(dataset, data_dir, source, tsm, bit, concepts, **options)
-  _require_one_way(request, shard_index, merge, beam_runner, beam_options)
-  require_consistent(request)
-  path = dataset_writing.dataset_path(request)
-  if _is_prepared(request, path):      # asked without the lock, which needs a folder that can be written to
-    dataset_writing.remove_leftovers(request)
+  options = PrepareOptions(dataset, data_dir, source, tsm, bit, concepts, **fields)
+  _require_one_way(options, shard_index, merge, beam_runner, beam_options)
+  require_consistent(options)
+  path = write.dataset_path(options)
+  if _is_prepared(options, path):      # asked without the lock, which needs a folder that can be written to
+    write.remove_leftovers(options)
     return path
   if shard_index is not None:
-    return _fill_shard(request, Shard(shard_index, request.num_shards))
-  with locks.exclusive(request.folder):
-    if _is_prepared(request, path):      # by the process that had the lock
+    return _fill_shard(options, Shard(shard_index, options.num_shards))
+  with locks.exclusive(options.folder):
+    if _is_prepared(options, path):      # by the process that had the lock
       return path
     if merge:
-      collection = request.collection()
-      work = work_to_merge(request, collection)
+      raw_dataset = options.raw_dataset()
+      work = work_to_merge(options, raw_dataset)
     elif beam_runner:
-      collection = request.collection()
-      with _says_how_to_go_on(request.extractions):
-        beam_extraction.extract_all(request, beam_runner, beam_options, shards.clips_digest(collection))
-      work = work_to_merge(request, collection)
+      raw_dataset = options.raw_dataset()
+      with _says_how_to_go_on(options.extractions):
+        beam.extract_all(options, beam_runner, beam_options, shards.entries_digest(raw_dataset))
+      work = work_to_merge(options, raw_dataset)
     else:
-      work, collection = _fill(request, Shard(0, 1))
+      work, raw_dataset = _fill(options, Shard(0, 1))
     with _says_how_to_go_on(work):
-      return dataset_writing.write(request, collection, work)
+      return write.write(options, raw_dataset, work)
 
 
 def _require_one_way(
-    request: Request, shard_index: int | None, merge: bool, beam_runner: str | None, beam_options: str) -> None:
+    options: PrepareOptions, shard_index: int | None, merge: bool, beam_runner: str | None, beam_options: str) -> None:
   """Raises: UserError if it is not clear which part of the work is asked for."""
   ways = [name for name, given in (("--shard_index", shard_index is not None), ("--merge", merge),
                                    ("--beam_runner", beam_runner)) if given]
-  count = request.num_shards
+  count = options.num_shards
   if len(ways) > 1:
     raise UserError(f"{' and '.join(ways)} were given; choose one of them.")
   if not ways and count > 1:
@@ -110,26 +111,26 @@ def _require_one_way(
     raise UserError(f"--beam_options={beam_options} needs --beam_runner=NAME.")
 
 
-def _is_prepared(request: Request, path: Path) -> bool:
+def _is_prepared(options: PrepareOptions, path: Path) -> bool:
   """Whether the dataset is at `path`. Raises: UserError if it was made from something else than is asked for."""
   if not path.exists():
     return False
   made_of = _read_source(path)
-  if request.source or request.from_features_alone:
-    _require_same(path, "its source", request.root.resolve(), Path(made_of["root"]).resolve())
-  weights_given = bool(request.tsm or request.bit)
-  asked_for = request.given_options() | (vars(request.views) if weights_given else {})     # both are in the fingerprint
-  chosen = {**vars(Views()), **made_of.get("views", {}), **made_of.get("options", {})}
+  if options.source or options.from_features_alone:
+    _require_same(path, "its source", options.root.resolve(), Path(made_of["root"]).resolve())
+  weights_given = bool(options.tsm or options.bit)
+  asked_for = options.given() | (vars(options.views) if weights_given else {})     # both are in the fingerprint
+  chosen = {**vars(ViewSampling()), **made_of.get("views", {}), **made_of.get("options", {})}
   for name, value in asked_for.items():
     if name in chosen or name != "metadata":      # which datasets made by earlier versions do not tell
       _require_same(path, f"its --{name}", value, chosen.get(name))
   if weights_given:
-    _require_same(path, "the fingerprint of its weights", feature_source(request).fingerprint(),
+    _require_same(path, "the fingerprint of its weights", feature_source(options).fingerprint(),
                   made_of.get("fingerprint"))
   there = path / "concepts.jsonl"
-  if request.concepts and (not there.exists() or request.vocabulary != read_concepts(there)):
-    _require_same(path, "its vocabulary", request.concepts, there if there.exists() else "none")
-  print(f"{request.dataset} is already prepared in {path}.")
+  if options.concepts and (not there.exists() or options.vocabulary != read_concepts(there)):
+    _require_same(path, "its vocabulary", options.concepts, there if there.exists() else "none")
+  print(f"{options.dataset} is already prepared in {path}.")
   return True
 
 
@@ -144,27 +145,27 @@ def _read_source(path: Path) -> dict[str, Any]:
   return made_of
 
 
-def _fill_shard(request: Request, shard: Shard) -> Path:
+def _fill_shard(options: PrepareOptions, shard: Shard) -> Path:
   """Extracts one of several shards and says what is left to do."""
-  work, _ = _fill(request, shard)
+  work, _ = _fill(options, shard)
   missing = shards.missing(work, shard.count)
   print(f"Shard {shard.index} of {shard.count} (0 to {shard.count - 1}) is done: {shard.folder(work)}.")
   if missing:
     print(f"Not finished here: {', '.join(map(str, missing[:SHOWN]))}{', ...' if len(missing) > SHOWN else ''}.")
   print("When they are, make the dataset:" if missing else "All are done; make the dataset:")
-  print(f"  {request.command(without=ONLY_SHARDS_NEED, merge=True)}")
+  print(f"  {options.command(without=SHARD_OPTIONS, merge=True)}")
   return shard.folder(work)
 
 
-def _fill(request: Request, shard: Shard) -> tuple[Path, Collection]:
+def _fill(options: PrepareOptions, shard: Shard) -> tuple[Path, RawDataset]:
   """Extracts a shard. Returns: the work folder, and all that there is to extract."""
-  features = feature_source(request)
-  collection = request.collection()
-  source = describe(request, features)
-  work = shards.work_folder(request.extractions, collection, source)
+  features = feature_source(options)
+  raw_dataset = options.raw_dataset()
+  source = describe(options, features)
+  work = shards.work_folder(options.extractions, raw_dataset, source)
   with _says_how_to_go_on(work):
-    shards.fill(shard, work, collection, features, source)
-  return work, collection
+    shards.fill(shard, work, raw_dataset, features, source)
+  return work, raw_dataset
 
 
 @contextlib.contextmanager
@@ -210,17 +211,17 @@ def define_flags() -> None:
   flags.DEFINE_integer("shard_index", None, "Extract this part only, 0 to NUM_SHARDS - 1.")
   flags.DEFINE_boolean("merge", False, "Make the dataset of NUM_SHARDS parts that are done.")
   flags.DEFINE_string("beam_runner", None, "Extract all parts by Apache Beam: "
-                      f"{', '.join(beam_extraction.RUNNERS)}. Needs requirements-beam.txt.")
+                      f"{', '.join(beam.RUNNERS)}. Needs requirements-beam.txt.")
   flags.DEFINE_string("beam_options", "", "Options of Beam's runner, in quotes: \"--flink_master=... --x=y\".")
 
 
 def main(argv: list[str]) -> None:
   """Prepares what the flags say."""
   del argv
-  names = [field.name for field in dataclasses.fields(Request)]
+  names = [field.name for field in dataclasses.fields(PrepareOptions)]
   names += ["shard_index", "merge", "beam_runner", "beam_options"]
-  options = {name: getattr(flags.FLAGS, name) for name in names}
-  if options["dataset"] is None:
+  given = {name: getattr(flags.FLAGS, name) for name in names}
+  if given["dataset"] is None:
     raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(sorted(datasets.DATASETS))}.")
 
   def stop(*_) -> None:
@@ -229,7 +230,7 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   signal.signal(signal.SIGTERM, stop)
   try:
-    prepare(**options)
+    prepare(**given)
   except KeyboardInterrupt:
     sys.exit(130)
   except OSError as error:

@@ -30,22 +30,22 @@ from typing import Any
 from absl import flags, logging
 
 from input_pipeline import datasets, errors, files
+from input_pipeline.dataset import Dataset, dataset_path
 from input_pipeline.errors import UserError
-from input_pipeline.expected_videos import class_splits, expected, request_of
-from input_pipeline.prepared import Dataset, dataset_path
-from input_pipeline.request import Request
-from input_pipeline.verification import READS, check_evaluated, check_files, check_prepared
-from input_pipeline.verification_report import Verification, print_report, rows
+from input_pipeline.preparation.options import PrepareOptions
+from input_pipeline.verification.checks import READS, check_evaluated, check_files, check_prepared
+from input_pipeline.verification.expected import class_splits, expected, options_of
+from input_pipeline.verification.report import Verification, print_report, rows
 
-OF_REQUESTS = ("source", "metadata", "classes", "videos", "split_seed", "num_splits", "features", "num_workers")
+OPTIONS = ("source", "metadata", "classes", "videos", "split_seed", "num_splits", "features", "num_workers")
 
 
-def verify(request: Request, read: str = "frames", workdir: Path | None = None,
+def verify(options: PrepareOptions, read: str = "frames", workdir: Path | None = None,
            require_prepared: bool = False) -> Verification:
   """Looks at everything that there is of a dataset.
 
   Args:
-    request: from `expected_videos.request_of`.
+    options: from `expected.options_of`.
     read: one of `READS`.
     workdir: folder of a run, to count what it evaluated.
     require_prepared: a dataset that is not prepared is a problem.
@@ -53,24 +53,24 @@ def verify(request: Request, read: str = "frames", workdir: Path | None = None,
   Raises:
     UserError: something about the source, the lists, the prepared dataset or the run is wrong.
   """
-  path = dataset_path(request.data_dir, request.dataset)
+  path = dataset_path(options.data_dir, options.dataset)
   if workdir and path is None:
-    raise UserError(f"--workdir={workdir} was given, but {request.dataset} is not prepared in {request.data_dir}. "
+    raise UserError(f"--workdir={workdir} was given, but {options.dataset} is not prepared in {options.data_dir}. "
                     "Where does the dataset lie that the run was evaluated on? Give --data_dir=DIR.")
-  collection = expected(request)
-  splits = class_splits(collection)
+  raw_dataset = expected(options)
+  splits = class_splits(raw_dataset)
   prepared = evaluated = None
   problems, remarks = {}, []
   if path:
-    dataset = Dataset(path, request.dataset)
-    prepared, problems, remarks = check_prepared(collection, dataset)
+    dataset = Dataset(path, options.dataset)
+    prepared, problems, remarks = check_prepared(raw_dataset, dataset)
     if workdir:
-      evaluated, missed, more = check_evaluated(collection, splits, dataset, workdir)
+      evaluated, missed, more = check_evaluated(raw_dataset, splits, dataset, workdir)
       problems, remarks = {**missed, **problems}, remarks + more
   elif require_prepared:
-    remarks = [f"{request.dataset} is not prepared in {request.data_dir}. Prepare it with\n  {request.command()}"]
-  found, readable, bad = check_files(request, collection, read)      # the last, because it takes long
-  return Verification(collection, splits, found, readable, prepared, evaluated, {**problems, **bad}, remarks)
+    remarks = [f"{options.dataset} is not prepared in {options.data_dir}. Prepare it with\n  {options.command()}"]
+  found, readable, bad = check_files(options, raw_dataset, read)      # the last, because it takes long
+  return Verification(raw_dataset, splits, found, readable, prepared, evaluated, {**problems, **bad}, remarks)
 
 
 def define_flags() -> None:
@@ -107,9 +107,9 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   signal.signal(signal.SIGTERM, stop)
   try:
-    request = request_of(values.dataset, values.data_dir, **{name: getattr(values, name) for name in OF_REQUESTS})
+    options = options_of(values.dataset, values.data_dir, **{name: getattr(values, name) for name in OPTIONS})
     workdir = values.workdir and Path(values.workdir)
-    verification = verify(request, values.read, workdir, values.require_prepared)
+    verification = verify(options, values.read, workdir, values.require_prepared)
   except KeyboardInterrupt:
     print("\nInterrupted. Nothing was written; give the same command to begin again.", file=sys.stderr)
     sys.exit(130)

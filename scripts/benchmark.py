@@ -43,11 +43,11 @@ from input_pipeline import errors
 from input_pipeline.backbones import bit, checkpoints, tsm
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import eval_batches, train_batches
-from scripts.benchmark_data import SIZES, Size, random_frames, random_variables
-from scripts.benchmark_recognition import Recognition
+from scripts.benchmarking.data import SIZES, Size, random_frames, random_variables
+from scripts.benchmarking.recognition import Recognition
 
 if TYPE_CHECKING:
-  from scripts.torch_peer import Peer   # needs PyTorch, which may be absent
+  from scripts.benchmarking.torch_recognition import Peer  # needs PyTorch, which may be absent
 
 COMPARED_STEPS = 2
 MAX_DIFFERENCE = 1e-3      # beyond it the two sides do not compute the same
@@ -131,7 +131,7 @@ def backbone(part: str, size: Size, with_peer: bool, repeats: int) -> list[Row]:
   placed, placed_pictures = jax.device_put((variables, pictures))
   calls = [lambda: np.asarray(run(placed, placed_pictures))]
   if with_peer:
-    from scripts import torch_backbones
+    from scripts.benchmarking import torch_backbones
 
     with tempfile.TemporaryDirectory() as folder:
       path = Path(folder) / "weights.npz"
@@ -165,9 +165,9 @@ def benchmark(parts: Sequence[str], size: Size, repeats: int) -> list[Row]:
 
 
 def _peer(ours: Recognition) -> "Peer":
-  from scripts import torch_peer
+  from scripts.benchmarking import torch_recognition
 
-  return torch_peer.Peer(ours.dataset, ours.configs[True], ours.params, ours.method.tokenizer)
+  return torch_recognition.Peer(ours.dataset, ours.configs[True], ours.params, ours.method.tokenizer)
 
 
 def has_torch() -> bool:

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without 
 from absl import flags
 
 from input_pipeline import errors, files
-from input_pipeline.concepts import Concept, write_concepts
 from input_pipeline.errors import UserError
+from input_pipeline.metadata.concepts import Concept, write_concepts
 
 WRONG_WORDNET = ("Offsets differ between versions: WordNet 3.0 is needed, and in it data.noun as it was published "
                  "(package wordnet-base of Debian or Ubuntu, or WordNet-3.0.tar.gz from wordnet.princeton.edu).")

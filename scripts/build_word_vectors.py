@@ -35,12 +35,12 @@ import numpy as np
 from absl import flags
 
 from input_pipeline import errors, files
-from input_pipeline.concepts import Concept, concept_text, read_concepts
-from input_pipeline.datasets.class_lists import read_class_list
-from input_pipeline.datasets.precomputed.metadata import CLASS_VECTORS, VECTOR_NAMES
-from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
-from input_pipeline.word_vector_files import read_word_vectors
+from input_pipeline.metadata.class_lists import read_class_list
+from input_pipeline.metadata.concepts import Concept, concept_text, read_concepts
+from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.metadata.published import CLASS_VECTORS, VECTOR_NAMES
+from input_pipeline.metadata.word_vectors import read_word_vectors
 
 WORD_LIST, WORD_TABLE = "label_word_list.json", "word.glove42b.npy"
 SHOWN = 10      # classes or words that a message lists

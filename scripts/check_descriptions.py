@@ -39,12 +39,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from er_jax.models import text_backbone
-from er_jax.text_bank import TextBank
-from input_pipeline import class_names, corrections, errors, files
-from input_pipeline.datasets.class_lists import class_list_file, read_class_list
-from input_pipeline.descriptions import ActionClass
+from er_jax.text import backbone as text_backbone
+from er_jax.text.bank import TextBank
+from input_pipeline import errors, files
 from input_pipeline.errors import UserError
+from input_pipeline.metadata import class_names, corrections
+from input_pipeline.metadata.class_lists import class_list_file, read_class_list
+from input_pipeline.metadata.descriptions import ActionClass
 
 MAX_TOKENS = 100     # as training cuts texts
 FEWEST = 3           # described classes; fewer have nothing in common to take out

@@ -22,7 +22,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from er_jax import main as er_jax_main
-from er_jax import pictures, provenance, report
+from er_jax import provenance
+from er_jax.results import plots, tables
 from input_pipeline import datasets, errors, files, prepare
 from input_pipeline.errors import Failure, UserError
 
@@ -69,9 +70,9 @@ def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, dat
     seconds[method] = time.monotonic() - started
 
   first = runs[methods[0]][0]
-  chance = report.chance([split["num_classes"] for split in first["splits"].values()],
-                         first[report.SEEN]["num_classes"] if report.SEEN in first else None)
-  rows = [(TITLES[method], report.summary(runs[method])) for method in methods]
+  chance = tables.chance([split["num_classes"] for split in first["splits"].values()],
+                         first[tables.SEEN]["num_classes"] if tables.SEEN in first else None)
+  rows = [(TITLES[method], tables.summary(runs[method])) for method in methods]
   counts = {"splits": _count(len(first["splits"]), "class split"), "seeds": _count(seeds, "seed"),
             "videos": _videos(first)}
   _write(workdir, dataset, rows, chance, counts)
@@ -103,16 +104,16 @@ def _results(config: ConfigDict, workdir: Path) -> dict:
 def _write(workdir: Path, dataset: str, rows: list[tuple[str, dict]], chance: dict, counts: dict[str, str]) -> None:
   """Writes table.md and comparison.png."""
   with files.replacing(workdir / "table.md") as file:
-    table = report.comparison_markdown([*rows, ("chance", chance)])
+    table = tables.comparison_markdown([*rows, ("chance", chance)])
     file.write(f"# {_title(rows, dataset)}\n\n{table}\n{NOTE.format(**counts)}\n".encode())
-  pictures.comparison(workdir / "comparison.png", rows, chance, _title(rows, dataset),
+  plots.comparison(workdir / "comparison.png", rows, chance, _title(rows, dataset),
                       f"Mean ± std over {counts['splits']} x {counts['seeds']}")
 
 
 def _print(workdir: Path, dataset: str, data_dir: str, methods: list[str], rows: list[tuple[str, dict]],
            counts: dict[str, str], seconds: dict[str, float]) -> None:
   """The table, how long it took, and where everything is."""
-  Console().print(report.comparison_table(rows, f"{dataset}, {counts['splits']} x {counts['seeds']}, %"))
+  Console().print(tables.comparison_table(rows, f"{dataset}, {counts['splits']} x {counts['seeds']}, %"))
   print(f"On {counts['videos']}.")
   print("Seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()))
   if dataset == "toy_actions":
@@ -126,7 +127,7 @@ def _videos(results: dict) -> str:
   """How many videos the accuracies of a run rest on: "240, 240 and 236 unseen videos, 168 seen ones"."""
   numbers = [str(split["num_videos"]) for split in results["splits"].values()]
   unseen = " and ".join(filter(None, [", ".join(numbers[:-1]), numbers[-1]])) + " unseen videos"
-  return unseen + (f", {results[report.SEEN]['num_videos']} seen ones" if report.SEEN in results else "")
+  return unseen + (f", {results[tables.SEEN]['num_videos']} seen ones" if tables.SEEN in results else "")
 
 
 def _title(rows: list[tuple[str, dict]], dataset: str) -> str:

@@ -24,12 +24,12 @@ from absl import flags, logging
 from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict, config_flags
 
-from er_jax import methods, published
-from er_jax.models.text_backbone import WORD_TABLE
-from input_pipeline import errors
-from input_pipeline.backbones import checkpoints, weight_files
+from er_jax import methods, published_weights
+from er_jax.text.backbone import WORD_TABLE
+from input_pipeline import array_files, errors
+from input_pipeline.backbones import checkpoints
 from input_pipeline.errors import UserError
-from input_pipeline.vectors import read_word_table
+from input_pipeline.metadata.vectors import read_word_table
 
 
 class Converted(NamedTuple):
@@ -54,14 +54,14 @@ def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
     config = config or importlib.import_module(f"configs.{name}").get_config("precomputed")
     if config.method != name:
       raise UserError(f"--config is of method {config.method}, but --kind is {name}.")
-    arrays = published.plain_names(weight_files.read_arrays(path))
+    arrays = published_weights.plain_names(array_files.read_arrays(path))
     if not arrays:
       raise UserError(f"{path} holds no arrays; expected a state dict, {{name: tensor}}, or one as its entry "
                       "'state_dict' or 'resume_model'.")
     if name == "eszsl" and len(arrays) == 1:      # published as a bare array
       arrays = {"W": next(iter(arrays.values()))}
-    method = published.method_of(config, arrays)
-    params, ignored = published.to_params(arrays, published.shapes(method, arrays), path)
+    method = published_weights.method_of(config, arrays)
+    params, ignored = published_weights.to_params(arrays, published_weights.shapes(method, arrays), path)
     return Converted(f"method {name}", params, ignored)
 
   return convert
@@ -105,7 +105,7 @@ def main(_: list[str]) -> None:
   if Path(output).exists():
     raise UserError(f"{output} is there already; remove it or choose another --output.")
   converted = KINDS[kind](source, flags.FLAGS.config)
-  weight_files.write_orbax(output, converted.tree)
+  array_files.write_orbax(output, converted.tree)
   arrays = jax.tree.leaves(converted.tree)
   print(f"{source}: {converted.description}")
   total = sum(array.size for array in arrays)

@@ -6,7 +6,7 @@
     bash scripts/download_metadata.sh --addresses=mine.json
 
 What there is to get, and from where, is in downloads.json, beside this file; `--addresses` takes a changed copy (see
-download_list.py). Every file is attempted: one that is there and whole stays as it is, one that was cut short goes on.
+downloading/addresses.py). Every file is attempted: one that is there and whole stays as it is, one that was cut short goes on.
 Exit status: 1 if any file could not be had, 2 for wrong arguments.
 """
 
@@ -27,8 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))   # to run without being installed
 
-from scripts.download_list import ADDRESSES, BIT, Download, WrongArgument, read_downloads
-from scripts.fetch import CannotWrite, Patience, Refusal, Unreachable, discard, fetch, flaw
+from scripts.downloading.addresses import ADDRESSES, BIT, Download, WrongArgument, read_downloads
+from scripts.downloading.fetch import CannotWrite, Patience, Refusal, Unreachable, discard, fetch, flaw
 
 TSM = "TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense.pth"
 WORDNET = "wordnet/data.noun"

@@ -11,10 +11,10 @@ from jax import Array
 from ml_collections import FrozenConfigDict
 
 from er_jax import losses
+from er_jax.dropout import Dropout
 from er_jax.inputs import ClassInputs, Targets, VideoInputs
-from er_jax.models.dropout import Dropout
 from er_jax.models.encoders import dense
-from er_jax.text_bank import Texts
+from er_jax.text.bank import Texts
 
 
 class Embedding(nn.Module):

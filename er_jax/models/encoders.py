@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from er_jax.models import ragged as ragged_lib
-from er_jax.models.dropout import Dropout
-from er_jax.models.ragged import Ragged
+from er_jax.dropout import Dropout
+from er_jax.text import ragged as ragged_lib
+from er_jax.text.ragged import Ragged
 
 POOLINGS = ("first", "avg", "max", "last", "attn")
 

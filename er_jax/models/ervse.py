@@ -11,8 +11,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from er_jax.dropout import Dropout
 from er_jax.inputs import VideoInputs
-from er_jax.models.dropout import Dropout
 from er_jax.models.encoders import dense, l2_normalize
 from er_jax.models.vse import VSE
 

@@ -15,10 +15,10 @@ import numpy as np
 from jax import Array
 from ml_collections import FrozenConfigDict
 
+from er_jax.dropout import Dropout
 from er_jax.inputs import ClassInputs, Graph, Targets, VideoInputs
-from er_jax.models.dropout import Dropout
 from er_jax.models.encoders import dense, l2_normalize
-from er_jax.text_bank import Texts
+from er_jax.text.bank import Texts
 
 
 def neighbour_graph(vectors: np.ndarray, num_neighbors: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from ml_collections import FrozenConfigDict
 from er_jax import losses
 from er_jax.inputs import ClassInputs, Targets, VideoInputs
 from er_jax.models.encoders import TextEncoder
-from er_jax.text_bank import Texts, merge
+from er_jax.text.bank import Texts, concatenate_texts
 
 
 class TextModel(nn.Module):
@@ -62,7 +62,7 @@ class TextModel(nn.Module):
     """(S, D) embeddings of each group of texts, by one run of the text backbone over all of them."""
     if any(part.hidden is not None for part in parts):   # groups whose frozen output is not kept run it now
       parts = [part if part.hidden is not None else part.replace(hidden=self.frozen_texts(part)) for part in parts]
-    embeddings = self.encode_texts(merge(parts), deterministic)
+    embeddings = self.encode_texts(concatenate_texts(parts), deterministic)
     return jnp.split(embeddings, np.cumsum([len(part.ragged.lengths) for part in parts])[:-1])
 
   def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Array:

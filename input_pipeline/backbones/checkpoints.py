@@ -24,10 +24,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import DTypeLike
 
 from input_pipeline import files
+from input_pipeline.array_files import Arrays, axis_length, read_npz, read_orbax, read_pth
 from input_pipeline.backbones import bit, tsm
 from input_pipeline.backbones.bit import BiTConfig
 from input_pipeline.backbones.tsm import TSMConfig
-from input_pipeline.backbones.weight_files import Arrays, axis_length, read_npz, read_orbax, read_pth
 from input_pipeline.errors import UserError
 
 Key = tuple[str, ...]   # of a variable, e.g. ("params", "layer1_0", "conv1", "kernel")

@@ -1,6 +1,6 @@
 """The datasets that `prepare` can make, by name.
 
-A dataset is a package NAME with `collection(source) -> Collection` in its __init__.py and a TFDS builder in
+A dataset is a package NAME with `collection(source) -> RawDataset` in its __init__.py and a TFDS builder in
 its NAME_dataset_builder.py. It is imported when it is asked for. Weights that come with it are `TSM_WEIGHTS`
 and `BIT_WEIGHTS` there. Where features are not computed from videos but lie in files, it has
 `feature_files(source) -> FeatureFiles`, and takes no weights.

@@ -1,6 +1,6 @@
 """Datasets whose videos lie in a folder a class, with a published class list and random halves of seen classes.
 
-    read_collection("ucf101", source=Path("/data/UCF-101"), metadata=Path("data/metadata"), suffixes=VIDEO_SUFFIXES,
+    read_raw_dataset("ucf101", source=Path("/data/UCF-101"), metadata=Path("data/metadata"), suffixes=VIDEO_SUFFIXES,
                     split_seed=0, num_splits=10)
 
 The folders may lie at any depth, so that it does not matter whether `source` is their folder or one above it. A video
@@ -13,20 +13,20 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from input_pipeline.class_names import class_index, label_folders
-from input_pipeline.collection import Clip, Collection, check, clip_name
-from input_pipeline.datasets.precomputed import metadata as published
 from input_pipeline.errors import UserError
-from input_pipeline.splits import random_splits
-from input_pipeline.video_tree import read_tree
+from input_pipeline.metadata import published
+from input_pipeline.metadata.class_names import class_index, label_folders
+from input_pipeline.metadata.class_splits import random_splits
+from input_pipeline.raw_dataset import RawDataset, VideoEntry, check, entry_name
+from input_pipeline.videos.find_files import read_tree
 
 SHOWN = 10      # files that an error lists
 
 
-def read_collection(
+def read_raw_dataset(
     name: str, source: Path, metadata: Path, suffixes: frozenset[str], split_seed: int, num_splits: int,
     hints: Mapping[str, str] = {},
-) -> Collection:
+) -> RawDataset:
   """The videos below `source`, in the order of their paths, and what is published about their classes.
 
   Folders that differ only in case, signs or place are folders of the same class, and the videos of all are used.
@@ -39,7 +39,7 @@ def read_collection(
     suffixes: of the files that are videos, or features of videos.
     split_seed: that the class splits are drawn from.
     num_splits: how many.
-    hints: as for `video_tree.read_tree`.
+    hints: as for `find_files.read_tree`.
 
   Raises:
     UserError: the class list is missing or wrong; there are no videos, or a download is not complete; a folder of
@@ -54,11 +54,11 @@ def read_collection(
   labels = label_folders(dict.fromkeys(path.parent for path in tree.files), index)
   look_for_copies(((path, labels[path.parent]) for path in tree.files), renamed_are_mistakes=False)
   seen = set(splits.divisions[0].seen)
-  clips = []
+  entries = []
   for path in tree.files:
     label = labels[path.parent]
-    clips.append(Clip(clip_name(path, tree.root), path, label, "train" if label in seen else "test"))
-  return check(Collection(clips, classes, [], splits, published.find_extras(folder, classes)))
+    entries.append(VideoEntry(entry_name(path, tree.root), path, label, "train" if label in seen else "test"))
+  return check(RawDataset(entries, classes, [], splits, published.find_extras(folder, classes)))
 
 
 def look_for_copies(labelled: Iterable[tuple[Path, int]], renamed_are_mistakes: bool = True) -> None:

@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
-from er_jax.models import bert_weights
-from input_pipeline.concepts import concept_text
-from input_pipeline.descriptions import class_text
+from er_jax.text import bert_weights
+from input_pipeline.metadata.concepts import concept_text
+from input_pipeline.metadata.descriptions import class_text
 
 SUBMODULES = {"vis_encoder": "video_encoder", "txt_backbone": "text_backbone", "txt_encoder": "text_encoder",
               "mm_fusion": "fusion", "act_gate_fc": "fusion", "obj_gate_fc": "fusion"}

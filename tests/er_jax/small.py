@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from input_pipeline import files
-from input_pipeline.concepts import Concept
-from input_pipeline.descriptions import ActionClass
-from input_pipeline.prepared import Table
-from input_pipeline.splits import ClassSplits, random_splits
+from input_pipeline.dataset import Table
+from input_pipeline.metadata.class_splits import ClassSplits, random_splits
+from input_pipeline.metadata.concepts import Concept
+from input_pipeline.metadata.descriptions import ActionClass
 
 MOTIONS = ("push", "lift", "spin")
 OBJECTS = ("cup", "ball", "key", "star")

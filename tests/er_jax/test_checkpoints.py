@@ -11,9 +11,9 @@ import pytest
 
 from er_jax import checkpoints as checkpoints_lib
 from er_jax.checkpoints import Checkpoints
-from er_jax.records import Record
+from er_jax.run_log import BestSoFar
 from er_jax.steps import TrainState
-from input_pipeline.backbones import weight_files
+from input_pipeline import array_files
 from input_pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def state_at(step) -> TrainState:
 
 def test_the_latest_and_the_best_are_kept_and_come_back(tmp_path):
   checkpoints = Checkpoints(tmp_path)
-  record = Record()
+  record = BestSoFar()
   for step, value in ((0, 1.0), (5, 9.0), (10, 3.0), (15, 4.0)):
     record = record.with_value("val0", "precision@1", value, step)
     checkpoints.save(state_at(step), record)
@@ -45,11 +45,11 @@ def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
 
 def test_converted_parameters_come_back(tmp_path):
   params = state_at(3).params
-  weight_files.write_orbax(tmp_path / "converted", params)
+  array_files.write_orbax(tmp_path / "converted", params)
   loaded = checkpoints_lib.load_params(tmp_path / "converted", params)
   np.testing.assert_array_equal(loaded["devise"]["kernel"], 3.0)
   with pytest.raises(UserError, match="there already"):
-    weight_files.write_orbax(tmp_path / "converted", params)
+    array_files.write_orbax(tmp_path / "converted", params)
   (tmp_path / "empty").mkdir()
   with pytest.raises(UserError, match="not a checkpoint"):
     checkpoints_lib.load_params(tmp_path / "empty", params)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from er_jax import main
-from input_pipeline import loaders, prepared
+from input_pipeline import loaders
 from input_pipeline.errors import UserError
 from tests.er_jax.small import SmallDataset, lines_of, small_config
 
@@ -155,7 +155,7 @@ def test_a_model_is_not_trained_on_or_tested_with_other_data(tmp_path, bert_fold
   (tmp_path / "class_splits.json").write_text(json.dumps(dataset.splits._asdict()))
   (tmp_path / "c.jsonl").write_text('{"name": "push key", "description": "a key is moved with somebody ."}\n')
   monkeypatch.setattr(loaders, "open_dataset", lambda data_dir, name: dataset)
-  monkeypatch.setattr(prepared, "dataset_path", lambda data_dir, name: tmp_path)
+  monkeypatch.setattr(main, "dataset_path", lambda data_dir, name: tmp_path)
   config = small_config("devise", bert_folder, num_epochs=1, data__corrections=str(tmp_path / "c.jsonl"))
   main.run(config, str(tmp_path / "run"), mode="train")
   (tmp_path / changed).write_text(content or '{"name": "push key", "description": "a key moved"}\n')
@@ -190,7 +190,7 @@ def test_views_are_averaged_as_features_or_as_scores(tmp_path, bert_folder, monk
 
 def test_results_name_the_descriptions_and_the_corrections(tmp_path, bert_folder, monkeypatch):
   dataset = SmallDataset(tmp_path)
-  monkeypatch.setattr(prepared, "dataset_path", lambda data_dir, name: tmp_path)
+  monkeypatch.setattr(main, "dataset_path", lambda data_dir, name: tmp_path)
   monkeypatch.setattr(loaders, "open_dataset", lambda data_dir, name: dataset)
   corrected = tmp_path / "corrections.jsonl"
   corrected.write_text('{"name": "push key", "description": "a key is moved with somebody ."}\n')

@@ -21,8 +21,7 @@ from er_jax.experiment import Experiment
 from input_pipeline import files
 from input_pipeline.prepare import prepare
 from scripts import build_word_vectors
-from tests.er_jax.small import (
-    CONCEPTS, MOTIONS, OBJECTS, VOCABULARY, WAYS, lines_of, small_config, write_bert_folder)
+from tests.er_jax.small import CONCEPTS, MOTIONS, OBJECTS, VOCABULARY, WAYS, lines_of, small_config, write_bert_folder
 
 WIDTH = 7          # of a feature; nothing else has this size
 VECTOR_DIM = 5     # of the word vectors

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from er_jax import published, train
+from er_jax import published_weights, train
 from er_jax.evaluate import evaluate
 from er_jax.experiment import Experiment
 from input_pipeline.loaders import examples, no_videos, train_batches
@@ -15,8 +15,8 @@ from tests.er_jax.small import SmallDataset, lines_of, small_config
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
+from input_pipeline import array_files  # noqa: E402
 from scripts import convert_checkpoint  # noqa: E402
-from input_pipeline.backbones import weight_files  # noqa: E402
 from tests.er_jax import published_peers as peers  # noqa: E402
 
 STEPS = 10
@@ -88,7 +88,7 @@ def test_equals_torch(tmp_path, bert_folder, case):
   peer = peers.make_peer(config, dataset, experiment.method.tokenizer)
   np.savez(tmp_path / "published.npz", **peers.state_of(peer))
   converted = convert_checkpoint.KINDS[method](tmp_path / "published.npz", config)
-  weight_files.write_orbax(tmp_path / "converted", converted.tree)
+  array_files.write_orbax(tmp_path / "converted", converted.tree)
   config.init_from = str(tmp_path / "converted")
 
   videos = no_videos(dataset) if method == "gcn" else examples(dataset, "train", dataset.splits.seen)
@@ -100,8 +100,8 @@ def test_equals_torch(tmp_path, bert_folder, case):
 
   np.testing.assert_allclose([line["loss"] for line in lines_of(tmp_path) if "loss" in line], expected, rtol=1e-4)
   trained = flatten_dict(experiment.load_params(tmp_path / "checkpoints" / str(STEPS)), sep="/")
-  sized = published.method_of(config, peers.state_of(peer))
-  theirs = published.to_params(peers.state_of(peer), published.shapes(sized, peers.state_of(peer)), "peer")[0]
+  sized = published_weights.method_of(config, peers.state_of(peer))
+  theirs = published_weights.to_params(peers.state_of(peer), published_weights.shapes(sized, peers.state_of(peer)), "peer")[0]
   assert_same_parameters(trained, flatten_dict(theirs, sep="/"))
 
   _, predictions, videos = evaluate(experiment, tmp_path / "checkpoints" / str(STEPS))

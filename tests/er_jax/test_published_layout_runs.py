@@ -15,11 +15,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from er_jax import main, methods, train
-from er_jax.batches import BatchBuilder
+from er_jax.batch_builder import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
-from er_jax.records import MetricsLog
-from input_pipeline.backbones import weight_files
+from er_jax.run_log import MetricsLog
+from input_pipeline import array_files
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import eval_batches, examples, no_videos, open_dataset
 from input_pipeline.prepare import prepare
@@ -219,7 +219,7 @@ def final_state(workdir: Path):
 
 
 # What may be absent: its file in the layout, and the methods that need it.
-PIECES = {
+OPTIONAL_FILES = {
     "features/bit-m-r50x1_top20_preds.json": ("ervse", "cpt"),
     "concepts.jsonl": ("ervse", "cpt"),
     "zsl220/labels_glove42b.npy": ("devise", "ale", "sje", "dem", "eszsl", "gcn"),
@@ -229,7 +229,7 @@ PIECES = {
 }
 
 
-@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.parametrize("piece", OPTIONAL_FILES)
 def test_methods_that_need_an_absent_file_name_it_before_training_and_others_do_without(tmp_path, prepared, piece):
   shutil.copytree(prepared.layout.source, tmp_path / "layout")
   (tmp_path / "layout" / piece).unlink()
@@ -237,7 +237,7 @@ def test_methods_that_need_an_absent_file_name_it_before_training_and_others_do_
   dataset = open_dataset(tmp_path / "data", "precomputed")
   for method in methods.METHODS:
     config = config_of(method, prepared, tmp_path / "data")
-    if method in PIECES[piece]:
+    if method in OPTIONAL_FILES[piece]:
       with pytest.raises(UserError) as raised:
         run_of(config, tmp_path / method)
       assert piece.removesuffix(".npz") in str(raised.value) and str(dataset.path) in str(raised.value)
@@ -275,7 +275,7 @@ def test_a_converted_checkpoint_scores_as_the_published_model_does(tmp_path, pre
     torch.save(peer.state_dict(), tmp_path / "published.th")
     converted = convert_checkpoint.KINDS[method](str(tmp_path / "published.th"), config)
     score = peer.logits
-  weight_files.write_orbax(tmp_path / "converted", converted.tree)
+  array_files.write_orbax(tmp_path / "converted", converted.tree)
   run_of(config, tmp_path / "run", "eval", tmp_path / "converted")
   for k, class_ids in enumerate(TEST):
     names, targets = videos_of(layout, "tst", class_ids)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from er_jax import learners, sharding
-from er_jax.batches import BatchBuilder
+from er_jax.batch_builder import BatchBuilder
 from er_jax.experiment import Experiment
 from er_jax.sharding import REPLICATED, SHARDED, Parallel
 from er_jax.steps import Steps, TrainState, device_banks

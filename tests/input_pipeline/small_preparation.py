@@ -1,7 +1,7 @@
 """A dozen small videos and two small networks, prepared in this process or in one that can be killed.
 
     from tests.input_pipeline.small_preparation import inputs, run, small, whole      # fixtures, but for run
-    run(inputs, tmp_path)              # toy_actions is the small collection meanwhile
+    run(inputs, tmp_path)              # toy_actions is the small raw dataset meanwhile
 """
 
 import itertools
@@ -19,25 +19,27 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from input_pipeline import errors, feature_store, prepare, video
+from input_pipeline import errors, prepare
 from input_pipeline.backbones import bit, checkpoints, tsm
-from input_pipeline.collection import Clip, Collection
-from input_pipeline.concepts import Concept
 from input_pipeline.datasets import toy_actions
-from input_pipeline.descriptions import ActionClass
-from input_pipeline.splits import ClassSplits
+from input_pipeline.features import store as store_lib
+from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.metadata.concepts import Concept
+from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.raw_dataset import RawDataset, VideoEntry
+from input_pipeline.videos import decode
 
-NUM_CLIPS = 12
+NUM_VIDEOS = 12
 TSM = tsm.TSMConfig(stage_sizes=(1,), width=8, num_classes=5, shorter_side=36, crop=32)
 BIT = bit.BiTConfig(depths=(1,), base_width=8, num_groups=4, num_concepts=25, shorter_side=36, crop=32)
 
 
-def small_collection(source: Path) -> Collection:
-  """Twelve clips in an order unlike that of their names; 0 to 5 train, then 3 val, 3 test."""
-  clips = [Clip(f"v{(i * 7) % NUM_CLIPS}", source / f"v{(i * 7) % NUM_CLIPS}.mp4", i // 3, split)
+def small_raw_dataset(source: Path) -> RawDataset:
+  """Twelve videos in an order unlike that of their names; 0 to 5 train, then 3 val, 3 test."""
+  entries = [VideoEntry(f"v{(i * 7) % NUM_VIDEOS}", source / f"v{(i * 7) % NUM_VIDEOS}.mp4", i // 3, split)
            for i, split in enumerate(["train"] * 6 + ["val"] * 3 + ["test"] * 3)]
-  return Collection(
-      clips=clips,
+  return RawDataset(
+      entries=entries,
       classes=[ActionClass(f"class {label}", f"description {label}") for label in range(4)],
       concepts=[Concept(f"n{i}", f"thing {i}", "a thing") for i in range(25)],
       splits=ClassSplits((0, 1), ((2,),), ((3,),)),
@@ -56,9 +58,9 @@ class Inputs(NamedTuple):
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> Inputs:
   folder = tmp_path_factory.mktemp("inputs")
-  for i in range(NUM_CLIPS):
+  for i in range(NUM_VIDEOS):
     frames = np.random.default_rng(i).integers(0, 256, (2 + i, 72, 80, 3), np.uint8)
-    video.write_video(folder / f"v{i}.mp4", frames)
+    decode.write_video(folder / f"v{i}.mp4", frames)
   random = np.random.default_rng(0)
 
   def weights(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -73,11 +75,11 @@ def inputs(tmp_path_factory) -> Inputs:
 
 
 def be_small(patch: pytest.MonkeyPatch) -> None:
-  """toy_actions is the small collection, the small networks are known sizes, and chunks hold two videos."""
-  patch.setattr(toy_actions, "collection", small_collection)
+  """toy_actions is the small raw_dataset, the small networks are known sizes, and chunks hold two videos."""
+  patch.setattr(toy_actions, "raw_dataset", small_raw_dataset)
   patch.setitem(tsm.VARIANTS, "tsm_small", TSM)
   patch.setitem(bit.VARIANTS, "bit_small", BIT)
-  patch.setattr(feature_store, "CHUNK_VIDEOS", 2)
+  patch.setattr(store_lib, "CHUNK_VIDEOS", 2)
 
 
 @pytest.fixture
@@ -88,8 +90,8 @@ def small(monkeypatch) -> None:
 @pytest.fixture
 def videos_read(monkeypatch) -> list[str]:
   """Names of the videos that this process reads from now on."""
-  names, read = [], video.read_clip
-  monkeypatch.setattr(video, "read_clip", lambda path, *args: names.append(path.stem) or read(path, *args))
+  names, read = [], decode.read_clip
+  monkeypatch.setattr(decode, "read_clip", lambda path, *args: names.append(path.stem) or read(path, *args))
   return names
 
 
@@ -122,12 +124,12 @@ def command() -> None:
   """What the process that `start` starts does; SMALL_STOP says how to make it easy to stop."""
   be_small(pytest.MonkeyPatch())
   if os.environ["SMALL_STOP"] in ("slow", "stuck"):
-    read_clip, reads = video.read_clip, itertools.count()
+    read_clip, reads = decode.read_clip, itertools.count()
     is_stuck = os.environ["SMALL_STOP"] == "stuck"       # at the ninth video: it never comes to an end by itself
-    video.read_clip = lambda *args: time.sleep(60 if next(reads) >= 8 and is_stuck else 0.1) or read_clip(*args)
+    decode.read_clip = lambda *args: time.sleep(60 if next(reads) >= 8 and is_stuck else 0.1) or read_clip(*args)
   elif os.environ["SMALL_STOP"] == "while writing":    # dies while TFDS writes the examples
-    get, reads = feature_store.FeatureStore.__getitem__, itertools.count()
-    feature_store.FeatureStore.__getitem__ = lambda store, index: (
+    get, reads = store_lib.FeatureStore.__getitem__, itertools.count()
+    store_lib.FeatureStore.__getitem__ = lambda store, index: (
         os.kill(os.getpid(), signal.SIGKILL) if next(reads) == 7 else get(store, index))
   prepare.define_flags()
   errors.run(prepare.main)

@@ -1,11 +1,11 @@
-"""Batches against a plain account of what the clips were."""
+"""Batches against a plain account of what the videos were."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from input_pipeline import prepared as prepared_lib
+from input_pipeline import dataset as prepared_lib
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import eval_batches, examples, open_dataset, steps_per_epoch, train_batches
 
@@ -30,12 +30,12 @@ def same(batches, others):
 
 
 def test_example_set_holds_the_clips_of_its_classes_in_stored_order(prepared, seen):
-  expected = prepared.clips_of(*SEEN)
-  clips = [prepared.collection.clips[i] for i in expected]
+  expected = prepared.entries_of(*SEEN)
+  entries = [prepared.raw_dataset.entries[i] for i in expected]
   assert len(seen) == len(expected)
-  assert seen.names.tolist() == [clip.name for clip in clips]
-  assert seen.labels.tolist() == [clip.label for clip in clips]
-  assert seen.targets.tolist() == [SEEN.index(clip.label) for clip in clips]
+  assert seen.names.tolist() == [entry.name for entry in entries]
+  assert seen.labels.tolist() == [entry.label for entry in entries]
+  assert seen.targets.tolist() == [SEEN.index(entry.label) for entry in entries]
   assert np.array_equal(seen.concept_ids, [prepared.features[i].concept_ids for i in expected])
   assert np.array_equal(seen.features(range(len(seen))), [prepared.features[i].views[0] for i in expected])
 
@@ -43,12 +43,12 @@ def test_example_set_holds_the_clips_of_its_classes_in_stored_order(prepared, se
 def test_targets_follow_the_order_of_the_class_list(prepared, dataset):
   val = examples(dataset, "val", (5,))
   assert set(val.targets) == {0} and set(val.labels) == {5}
-  assert len(val) == len(prepared.clips_of(5))
+  assert len(val) == len(prepared.entries_of(5))
 
 
 def test_evaluation_gives_each_example_once_and_pads_the_last_batch(prepared, seen):
   batches = list(eval_batches(seen, 8))
-  expected = prepared.clips_of(*SEEN)
+  expected = prepared.entries_of(*SEEN)
   assert len(batches) == steps_per_epoch(len(expected), 8) == -(-len(expected) // 8)
   assert len(expected) % 8
   kept = [np.concatenate([field[batch.mask] for field, batch in zip(column, batches)])

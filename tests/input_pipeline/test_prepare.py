@@ -19,31 +19,43 @@ import pytest
 
 from input_pipeline import locks, prepare
 from input_pipeline.backbones import checkpoints
-from input_pipeline.concepts import Concept, write_concepts
+from input_pipeline.dataset import open_dataset
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
-from input_pipeline.prepared import open_dataset
+from input_pipeline.metadata.concepts import Concept, write_concepts
 from tests.input_pipeline.published_layout import write_layout
 from tests.input_pipeline.small_preparation import (
-    NUM_CLIPS, Inputs, assert_same, chunks, examples, inputs, run, small, small_collection, start, videos_read, whole)
+  NUM_VIDEOS,
+  Inputs,
+  assert_same,
+  chunks,
+  examples,
+  inputs,
+  run,
+  small,
+  small_raw_dataset,
+  start,
+  videos_read,
+  whole,
+)
 
 __all__ = ["inputs", "small", "videos_read", "whole"]     # the fixtures
 
 
 def videos_in(chunk: Path, source: Path) -> list[str]:
   with np.load(chunk) as arrays:
-    return [small_collection(source).clips[index].name for index in arrays["stamps"][:, 0]]
+    return [small_raw_dataset(source).entries[index].name for index in arrays["stamps"][:, 0]]
 
 
 def test_dataset_holds_every_video_once_in_the_order_of_the_clips(inputs, whole):
-  clips = small_collection(inputs.source).clips
+  entries = small_raw_dataset(inputs.source).entries
   found = examples(whole)
   assert list(found) == ["train", "val", "test"]
   for split, rows in found.items():
-    expected = [clip for clip in clips if clip.split == split]
-    assert [row["name"].decode() for row in rows] == [clip.name for clip in expected]
-    assert [row["label"] for row in rows] == [clip.label for clip in expected]
-    assert [row["num_frames"] for row in rows] == [2 + int(clip.name[1:]) for clip in expected]
+    expected = [entry for entry in entries if entry.split == split]
+    assert [row["name"].decode() for row in rows] == [entry.name for entry in expected]
+    assert [row["label"] for row in rows] == [entry.label for entry in expected]
+    assert [row["num_frames"] for row in rows] == [2 + int(entry.name[1:]) for entry in expected]
   assert sorted(path.name for path in (whole / "toy_actions").iterdir()) == [".lock", "1.0.0"]
   source = open_dataset(whole, "toy_actions").source
   assert source["root"] == str(inputs.source) and source["views"]["temporal_samples"] == 1
@@ -85,7 +97,7 @@ def test_prepared_dataset_that_does_not_say_of_what_it_was_made_is_refused(input
 
 
 def test_prepared_dataset_of_other_class_lists_is_not_taken_for_it(small, tmp_path, monkeypatch):
-  monkeypatch.setattr(toy_actions, "collection", lambda source, metadata: small_collection(source))
+  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source, metadata: small_raw_dataset(source))
   (tmp_path / "features").mkdir()
   np.save(tmp_path / "features" / "v0.npy", np.zeros(5, np.float32))
   path = prepare.prepare("toy_actions", tmp_path, features=tmp_path / "features", metadata=tmp_path / "lists")
@@ -136,9 +148,9 @@ def test_run_killed_while_extracting_goes_on_without_redoing_or_losing_a_video(
   assert process.wait() == -signal.SIGKILL, process.stderr.read()
   assert not (tmp_path / "toy_actions" / "1.0.0").exists()
   done = [name for chunk in chunks(tmp_path) for name in videos_in(chunk, inputs.source)]
-  assert 4 <= len(done) == len(set(done)) < NUM_CLIPS
+  assert 4 <= len(done) == len(set(done)) < NUM_VIDEOS
   run(inputs, tmp_path)
-  assert sorted([*done, *videos_read]) == sorted(f"v{i}" for i in range(NUM_CLIPS))
+  assert sorted([*done, *videos_read]) == sorted(f"v{i}" for i in range(NUM_VIDEOS))
   assert_same(tmp_path, whole)
   assert chunks(tmp_path) == []
   (total,) = [line for line in capsys.readouterr().out.splitlines() if "all splits" in line]
@@ -258,8 +270,8 @@ def test_other_weights_start_afresh(inputs, small, tmp_path):
 
 
 def test_vocabulary_must_be_that_of_the_bit_weights(inputs, small, tmp_path, monkeypatch):
-  monkeypatch.setattr(toy_actions, "collection", lambda source: small_collection(source)._replace(
-      concepts=small_collection(source).concepts[:-1]))
+  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: small_raw_dataset(source)._replace(
+      concepts=small_raw_dataset(source).concepts[:-1]))
   with pytest.raises(UserError, match="BiT weights know 25 concepts, but the dataset has a vocabulary of 24"):
     prepare.prepare("toy_actions", tmp_path, *inputs)
 

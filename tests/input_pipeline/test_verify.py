@@ -12,15 +12,16 @@ import av
 import numpy as np
 import pytest
 
-from input_pipeline import manifest, prepare, video
-from input_pipeline.collection import Clip, Collection
+from input_pipeline import manifest, prepare
 from input_pipeline.datasets import toy_actions
-from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
-from input_pipeline.expected_videos import class_splits, expected, request_of
-from input_pipeline.splits import ClassSplits, RandomSplits
-from input_pipeline.verification_report import Verification, print_report, rows
+from input_pipeline.metadata.class_splits import ClassSplits, RandomSplits
+from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.raw_dataset import RawDataset, VideoEntry
+from input_pipeline.verification.expected import class_splits, expected, options_of
+from input_pipeline.verification.report import Verification, print_report, rows
 from input_pipeline.verify import verify
+from input_pipeline.videos import decode
 from tests.input_pipeline.conftest import write_dataset
 from tests.input_pipeline.datasets.class_lists import published_folder, write_class_list
 
@@ -31,9 +32,9 @@ GIVEN = ClassSplits(seen=(0, 1), val=((2,), (3,)), test=((3,), (2,)))
 RANDOM = RandomSplits(5, (ClassSplits((0, 1), ((),), ((2, 3),)), ClassSplits((0, 3), ((),), ((1, 2),))))
 
 
-def collection_of(source: Path, splits: ClassSplits | RandomSplits = GIVEN) -> Collection:
-  clips = [Clip(name, source / f"{name}.mp4", label, split) for name, label, split in CLIPS]
-  return Collection(clips, [ActionClass(name, f"to {name}") for name in ("run", "jump", "sit", "wave")], [], splits, {})
+def raw_dataset_of(source: Path, splits: ClassSplits | RandomSplits = GIVEN) -> RawDataset:
+  entries = [VideoEntry(name, source / f"{name}.mp4", label, split) for name, label, split in CLIPS]
+  return RawDataset(entries, [ActionClass(name, f"to {name}") for name in ("run", "jump", "sit", "wave")], [], splits, {})
 
 
 class Small(NamedTuple):
@@ -44,13 +45,13 @@ class Small(NamedTuple):
   run: Path
 
   def verify(self, read: str = "none", run: bool = False, **given) -> Verification:
-    return verify(request_of("toy_actions", self.data_dir, **given), read, self.run if run else None)
+    return verify(options_of("toy_actions", self.data_dir, **given), read, self.run if run else None)
 
   def problems(self, **options) -> dict[str, str]:
     return {row["name"]: row["problem"] for row in rows(self.verify(**options))}
 
-  def prepare(self, collection: Collection, skipped: dict[int, str] = {}) -> Path:
-    return write_dataset(self.data_dir, collection._replace(concepts=[]), skipped)
+  def prepare(self, raw_dataset: RawDataset, skipped: dict[int, str] = {}) -> Path:
+    return write_dataset(self.data_dir, raw_dataset._replace(concepts=[]), skipped)
 
   def evaluate(self, path: Path, *names: list[str], **results) -> None:
     """Leaves what an evaluation of these videos, those of each class split, leaves."""
@@ -66,10 +67,10 @@ class Small(NamedTuple):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch) -> Small:
-  monkeypatch.setattr(toy_actions, "collection", collection_of)
+  monkeypatch.setattr(toy_actions, "raw_dataset", raw_dataset_of)
   source = tmp_path / "videos"
   for index, (name, _, _) in enumerate(CLIPS):
-    video.write_video(source / f"{name}.mp4", np.full((2, 16, 16, 3), 20 * index, np.uint8))
+    decode.write_video(source / f"{name}.mp4", np.full((2, 16, 16, 3), 20 * index, np.uint8))
   return Small(tmp_path, source, tmp_path / "run")
 
 
@@ -78,7 +79,7 @@ def count(mask: np.ndarray | None) -> int | None:
 
 
 def test_whole_dataset_is_complete_at_every_stage(small, capsys):
-  path = small.prepare(collection_of(small.source))
+  path = small.prepare(raw_dataset_of(small.source))
   small.evaluate(path, ["wave/b"], ["sit/b"])
   verification = small.verify(read="frames", run=True)
   assert verification.is_complete and not list(rows(verification))
@@ -144,7 +145,7 @@ def test_tables_have_a_row_for_each_split_and_class(small, capsys):
 
 
 def test_videos_of_random_splits_serve_where_their_class_does(tmp_path):
-  splits = class_splits(collection_of(tmp_path, RANDOM))
+  splits = class_splits(raw_dataset_of(tmp_path, RANDOM))
   assert [{part: count(mask) for part, mask in split.videos.items()} for split in splits] == [
       {"train": 4, "val": 0, "test": 4}, {"train": 4, "val": 0, "test": 4}]
   names = [CLIPS[index][0] for index in np.nonzero(splits[1].videos["test"])[0]]
@@ -152,7 +153,7 @@ def test_videos_of_random_splits_serve_where_their_class_does(tmp_path):
 
 
 def test_what_is_not_prepared_is_named_with_the_reason_for_which_it_was_left_out(small):
-  small.prepare(collection_of(small.source), skipped={1: "no frame in it", 6: "no such file"})
+  small.prepare(raw_dataset_of(small.source), skipped={1: "no frame in it", 6: "no such file"})
   (small.source / "sit/b.mp4").unlink()
   verification = small.verify()
   assert count(verification.prepared) == 6 and not verification.remarks
@@ -161,22 +162,22 @@ def test_what_is_not_prepared_is_named_with_the_reason_for_which_it_was_left_out
 
 
 def test_prepared_dataset_that_differs_from_what_is_expected_falls_short(small, monkeypatch):
-  small.prepare(collection_of(small.source))
-  same = collection_of(small.source)
-  changed = same._replace(clips=[same.clips[0]._replace(label=1), *same.clips[1:-1]])
-  monkeypatch.setattr(toy_actions, "collection", lambda source: changed)
+  small.prepare(raw_dataset_of(small.source))
+  same = raw_dataset_of(small.source)
+  changed = same._replace(entries=[same.entries[0]._replace(label=1), *same.entries[1:-1]])
+  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: changed)
   verification = small.verify()
   assert [row["problem"] for row in rows(verification)] == ["prepared as a video of class 'run'"]
   assert verification.remarks == [
       f"{small.data_dir / 'toy_actions' / '1.0.0'} holds 1 videos that are not expected: wave/b"]
   for changed, message in ((same._replace(classes=same.classes[::-1]), "other classes"),
                            (same._replace(splits=GIVEN._replace(val=((), ()))), "other class splits")):
-    monkeypatch.setattr(toy_actions, "collection", lambda source: changed)
+    monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: changed)
     assert [message in remark for remark in small.verify().remarks] == [True]
 
 
 def test_prepared_dataset_that_is_damaged_is_named(small):
-  path = small.prepare(collection_of(small.source))
+  path = small.prepare(raw_dataset_of(small.source))
   (records,) = path.glob("*-val.array_record*")
   records.write_bytes(records.read_bytes()[:100])
   with pytest.raises(UserError, match="1.0.0: the examples of split 'val' cannot be read .*prepare the dataset again"):
@@ -184,8 +185,8 @@ def test_prepared_dataset_that_is_damaged_is_named(small):
 
 
 def test_prepared_dataset_of_random_splits_is_looked_up_whatever_split_stores_a_video(small, monkeypatch):
-  monkeypatch.setattr(toy_actions, "collection", lambda source: collection_of(source, RANDOM))
-  path = small.prepare(collection_of(small.source, RANDOM), skipped={2: "no frame in it"})
+  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: raw_dataset_of(source, RANDOM))
+  path = small.prepare(raw_dataset_of(small.source, RANDOM), skipped={2: "no frame in it"})
   small.evaluate(path, ["sit/a", "sit/b", "wave/a", "wave/b"], ["jump/b", "sit/a", "sit/b"])
   verification = small.verify(run=True)
   assert (count(verification.prepared), [count(mask) for mask in verification.evaluated]) == (7, [4, 3])
@@ -193,7 +194,7 @@ def test_prepared_dataset_of_random_splits_is_looked_up_whatever_split_stores_a_
 
 
 def test_test_videos_that_a_run_did_not_score_are_named(small, capsys):
-  path = small.prepare(collection_of(small.source))
+  path = small.prepare(raw_dataset_of(small.source))
   small.evaluate(path, ["wave/b"], [])
   verification = small.verify(run=True)
   assert [count(mask) for mask in verification.evaluated] == [1, 0]
@@ -210,7 +211,7 @@ def test_test_videos_that_a_run_did_not_score_are_named(small, capsys):
     ([["wave/b"], ["sit/b"]], {"data": {"manifest": None}}, "sha256 of the manifest is not given in the results"),
 ])
 def test_results_that_do_not_rest_on_the_prepared_dataset_fall_short(small, names, results, message):
-  small.evaluate(small.prepare(collection_of(small.source)), *names, **results)
+  small.evaluate(small.prepare(raw_dataset_of(small.source)), *names, **results)
   (remark,) = small.verify(run=True).remarks
   assert re.search(message, remark)
 
@@ -219,7 +220,7 @@ def test_a_run_of_another_dataset_or_none_is_a_wrong_input(small):
   small.run.mkdir()
   with pytest.raises(UserError, match="toy_actions is not prepared in .*--data_dir"):
     small.verify(run=True)
-  path = small.prepare(collection_of(small.source))
+  path = small.prepare(raw_dataset_of(small.source))
   with pytest.raises(UserError, match="holds no results.json"):
     small.verify(run=True)
   shutil.rmtree(small.run)
@@ -235,18 +236,18 @@ def test_a_run_of_another_dataset_or_none_is_a_wrong_input(small):
 
 
 def test_options_default_to_those_of_the_prepared_dataset(small):
-  path = small.prepare(collection_of(small.source))
+  path = small.prepare(raw_dataset_of(small.source))
   source = {"root": "/somewhere/videos", "options": {"split_seed": 3, "num_splits": 2}, "views": {"spatial_crops": 3}}
   folder = small.data_dir / "ucf101_zsar" / "1.0.0"
   shutil.copytree(path, folder)
   (folder / "source.json").write_text(json.dumps(source))
-  request = request_of("ucf101_zsar", small.data_dir, source=None, split_seed=4)
-  assert (request.root, request.split_seed, request.num_splits) == (Path("/somewhere/videos"), 4, 2)
-  assert request.views.spatial_crops == 3
-  assert request_of("ucf101_zsar", small.data_dir, source="/elsewhere").root == Path("/elsewhere")
+  options = options_of("ucf101_zsar", small.data_dir, source=None, split_seed=4)
+  assert (options.root, options.split_seed, options.num_splits) == (Path("/somewhere/videos"), 4, 2)
+  assert options.views.spatial_crops == 3
+  assert options_of("ucf101_zsar", small.data_dir, source="/elsewhere").root == Path("/elsewhere")
   source["root"] = source["options"]["features"] = "/somewhere/features"
   (folder / "source.json").write_text(json.dumps(source))
-  assert request_of("ucf101_zsar", small.data_dir).from_features_alone
+  assert options_of("ucf101_zsar", small.data_dir).from_features_alone
 
 
 def kinetics_lists(folder: Path) -> Path:
@@ -265,18 +266,18 @@ def kinetics_lists(folder: Path) -> Path:
 
 def test_videos_of_kinetics_are_expected_before_one_of_them_is_downloaded(tmp_path, capsys):
   lists = kinetics_lists(tmp_path / "lists")
-  request = request_of("kinetics_zsar", tmp_path, metadata=lists, source=tmp_path / "videos")
+  options = options_of("kinetics_zsar", tmp_path, metadata=lists, source=tmp_path / "videos")
   with pytest.raises(UserError, match="There is no folder"):      # a slip in --source
-    expected(request)
+    expected(options)
   (tmp_path / "videos").mkdir()
-  assert [(clip.name, clip.split) for clip in expected(request).clips] == [
+  assert [(entry.name, entry.split) for entry in expected(options).entries] == [
       ("aaaaaaaaaaa_000001_000011", "val"), ("bbbbbbbbbbb_000002_000012", "test")]
   assert "All listed videos count as missing" in capsys.readouterr().err
-  assert set(verify(request).problems.values()) == {"no such file"}
+  assert set(verify(options).problems.values()) == {"no such file"}
   (tmp_path / "videos" / "bbbbbbbbbbb.mp4").touch()
   (tmp_path / "videos" / "ccccccccccc.mp4.part").touch()
   with pytest.raises(UserError, match="download did not end"):      # and so for what is wrong with the copy
-    expected(request)
+    expected(options)
 
 
 def test_published_kinetics_lists_expect_the_known_numbers_of_videos(tmp_path):
@@ -284,8 +285,8 @@ def test_published_kinetics_lists_expect_the_known_numbers_of_videos(tmp_path):
   (tmp_path / "videos").mkdir()
   for line in (metadata / "kinetics_zsl220" / "tst_video_metas.jsonl").read_text().splitlines()[:3]:
     (tmp_path / "videos" / json.loads(line)["videoname"]).write_bytes(b"-")
-  request = request_of("kinetics_zsar", tmp_path, metadata=metadata, source=tmp_path / "videos")
-  verification = verify(request, read="none")
+  options = options_of("kinetics_zsar", tmp_path, metadata=metadata, source=tmp_path / "videos")
+  verification = verify(options, read="none")
   for part, classes, videos in (("val", 60, [2670, 2712, 2663]), ("test", 160, [14131, 14078, 14167])):
     assert [count(split.videos[part]) for split in verification.splits] == videos
     assert [len(split.classes[part]) for split in verification.splits] == [classes] * 3
@@ -324,7 +325,7 @@ def test_wrong_flags_end_with_status_2():
 
 
 def test_a_dataset_that_is_not_prepared_falls_short_only_if_asked(small):
-  request = request_of("toy_actions", small.data_dir, source=small.source)
-  assert verify(request, "none").is_complete
-  (remark,) = verify(request, "none", require_prepared=True).remarks
+  options = options_of("toy_actions", small.data_dir, source=small.source)
+  assert verify(options, "none").is_complete
+  (remark,) = verify(options, "none", require_prepared=True).remarks
   assert "python -m input_pipeline.prepare --dataset=toy_actions" in remark

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from er_jax.models.bert_weights import load_bert
-from input_pipeline.concepts import concept_text
-from input_pipeline.descriptions import class_text
-from input_pipeline.tokenizers import WordPiece
+from er_jax.text.bert_weights import load_bert
+from er_jax.text.tokenizers import WordPiece
+from input_pipeline.metadata.concepts import concept_text
+from input_pipeline.metadata.descriptions import class_text
 from scripts import benchmark
-from scripts.benchmark_data import SIZES, MadeUpDataset, write_bert_folder
+from scripts.benchmarking.data import SIZES, MadeUpDataset, write_bert_folder
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark.py"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from input_pipeline import vectors
-from input_pipeline.datasets.class_lists import read_class_list
-from input_pipeline.datasets.precomputed.metadata import find_extras
 from input_pipeline.errors import UserError
+from input_pipeline.metadata import vectors
+from input_pipeline.metadata.class_lists import read_class_list
+from input_pipeline.metadata.published import find_extras
 from scripts import build_word_vectors
 
 GLOVE = {"play": [4, 0], "guitar": [0, 2], "(": [8, 8], "person": [1, 1], "'s": [3, 5], "the": [0, 6], "string": [2, 0],

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from input_pipeline import descriptions, files
-from input_pipeline.datasets.class_lists import read_class_list
-from input_pipeline.descriptions import ActionClass
+from input_pipeline import files
+from input_pipeline.metadata import descriptions
+from input_pipeline.metadata.class_lists import read_class_list
+from input_pipeline.metadata.descriptions import ActionClass
 from scripts import check_descriptions
 
 SCRIPT = Path(check_descriptions.__file__)

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from er_jax import main
 from input_pipeline.errors import Failure, UserError
 from scripts import compare
-from tests.er_jax.small import SmallDataset, SlowTable, small_config
+from tests.er_jax.small import SlowTable, SmallDataset, small_config
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = ("precision@1", "precision@5")

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from input_pipeline.backbones import bit, checkpoints, weight_files
+from input_pipeline import array_files
+from input_pipeline.backbones import bit, checkpoints
 from input_pipeline.errors import UserError
 from scripts import convert_checkpoint
 
@@ -67,7 +68,7 @@ def test_published_method_is_converted_by_the_config_that_its_flags_describe(tmp
                    "--config=configs/dem.py:precomputed", "--config.model.hidden_dim=4")
   assert result.returncode == 0, result.stderr
   assert "method dem" in result.stdout and "2 arrays, 32 numbers" in result.stdout
-  found = weight_files.read_orbax(tmp_path / "converted")
+  found = array_files.read_orbax(tmp_path / "converted")
   assert found.keys() == {("dem", "hidden", "kernel"), ("dem", "output", "kernel")}
   np.testing.assert_array_equal(found["dem", "hidden", "kernel"], arrays["0"].T)
   np.testing.assert_array_equal(found["dem", "output", "kernel"], arrays["2"].T)

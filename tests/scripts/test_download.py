@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.download_list import ADDRESSES, WrongArgument, read_downloads
+from scripts.downloading.addresses import ADDRESSES, WrongArgument, read_downloads
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 CONTENT = bytes(range(256)) * 2000      # 512,000 bytes: more than one read

@@ -2,7 +2,7 @@
 
 import tensorflow_datasets as tfds
 
-from input_pipeline.datasets.builder import FeatureBuilder
+from input_pipeline.preparation.tfds_builder import FeatureBuilder
 
 
 class Builder(FeatureBuilder):

@@ -1,6 +1,6 @@
 """kinetics_zsar: the published zero-shot split of Kinetics-600, 400 classes seen and 220 unseen (Chen & Huang 2021).
 
-    kinetics_zsar.collection(Path("/data/kinetics"), metadata=Path("data/metadata"))
+    kinetics_zsar.raw_dataset(Path("/data/kinetics"), metadata=Path("data/metadata"))
 
 The published lists say which videos there are; their files are found below the source however a copy of Kinetics has
 arranged and named them. README.md here says where all this is to be had.
@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from input_pipeline.class_names import ClassIndex, class_index, describe_unknown
-from input_pipeline.collection import Clip, Collection, check, clip_name
 from input_pipeline.datasets.kinetics_zsar.find_videos import VideoFinder
-from input_pipeline.datasets.precomputed import metadata as published
-from input_pipeline.datasets.precomputed.metadata import ListedVideo
-from input_pipeline.descriptions import ActionClass
 from input_pipeline.errors import UserError
-from input_pipeline.splits import ClassSplits
-from input_pipeline.video_tree import VIDEO_SUFFIXES, Tree, read_tree
+from input_pipeline.metadata import published
+from input_pipeline.metadata.class_names import ClassIndex, class_index, describe_unknown
+from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.metadata.published import ListedVideo
+from input_pipeline.raw_dataset import RawDataset, VideoEntry, check, entry_name
+from input_pipeline.videos.find_files import VIDEO_SUFFIXES, Tree, read_tree
 
 FOLDER = "kinetics_zsl220"      # below the folder of published class lists
 SHOWN = 20      # folders that a warning lists
@@ -60,7 +60,7 @@ def read_lists(metadata: Path) -> Lists:
   return Lists(folder, classes, splits, sets, published.read_videos(folder, splits, len(classes), sets))
 
 
-def collection(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> Collection:
+def raw_dataset(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> RawDataset:
   """The listed videos, in the order of the lists, each with the file that was found for it.
 
   A video without a file has the path that it would have if it lay in `source` as published. Without the lists of
@@ -89,16 +89,16 @@ def collection(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SU
     raise _none_found(tree, listed, folder)
   _warn_of_unlisted_folders(tree, {path.parent for path in found if path}, index)
   features = ".npy" in suffixes
-  return check(Collection([_clip(tree.root, video, path, features) for video, path in zip(listed, found)],
+  return check(RawDataset([_clip(tree.root, video, path, features) for video, path in zip(listed, found)],
                           classes, [], splits, published.find_extras(folder, classes)))
 
 
-def _clip(root: Path, video: ListedVideo, path: Path | None, features: bool) -> Clip:
+def _clip(root: Path, video: ListedVideo, path: Path | None, features: bool) -> VideoEntry:
   """The published number of frames is kept for features only: the copy at hand may be cut in another way."""
   num_frames = video.num_frames if features else None
-  name = clip_name(path, root) if path else video.name
+  name = entry_name(path, root) if path else video.name
   published_path = root / (f"{video.name}.npy" if features else video.file)
-  return Clip(name, path or published_path, video.label, video.split, num_frames)
+  return VideoEntry(name, path or published_path, video.label, video.split, num_frames)
 
 
 def _none_found(tree: Tree, listed: list[ListedVideo], folder: Path) -> UserError:

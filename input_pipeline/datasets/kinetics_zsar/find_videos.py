@@ -4,7 +4,7 @@
     finder.find(listed[0])      # Path("/data/k600/val/juggling balls/-abc_DEF123_10_20.mp4"), or None
 
 A video is known by its YouTube id, of 11 characters that may be "_" and "-", and the seconds at which it starts and
-ends. A copy may have one clip of each id, named after the id alone.
+ends. A copy may have one video of each id, named after the id alone.
 """
 
 import collections
@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from input_pipeline.class_names import ClassIndex
-from input_pipeline.datasets.precomputed.metadata import ListedVideo
+from input_pipeline.metadata.class_names import ClassIndex
+from input_pipeline.metadata.published import ListedVideo
 
 TIMED = re.compile(r"([A-Za-z0-9_-]{11})_(\d+)_(\d+)", re.ASCII)
 Key = tuple[str, int, int] | str
@@ -42,7 +42,7 @@ class VideoFinder:
 
     Of several, it is the first in a folder called after the video's class, else the first. A file named after the id
     alone is the video's if no other published video has that id, and the file does not lie in the folder of another
-    class: it may be another clip of the id. Of several such files, only one in the folder of the class is taken.
+    class: it may be another video of the id. Of several such files, only one in the folder of the class is taken.
     """
     key = video_key(_stem(video))
     if timed := self._files.get(key):

@@ -1,6 +1,6 @@
 """precomputed: features, classes and splits in the layout in which those of Kinetics-ZSAR are published.
 
-    precomputed.collection(Path("DIR"))         # the videos and classes that DIR/zsl220 lists
+    precomputed.raw_dataset(Path("DIR"))         # the videos and classes that DIR/zsl220 lists
     precomputed.feature_files(Path("DIR"))      # where their features and concepts are
 
 README.md here shows the layout.
@@ -8,13 +8,13 @@ README.md here shows the layout.
 
 from pathlib import Path
 
-from input_pipeline import collection as collections
-from input_pipeline.concepts import Concept, read_concepts
-from input_pipeline.datasets.precomputed import metadata
+from input_pipeline import raw_dataset as collections
 from input_pipeline.errors import UserError
-from input_pipeline.feature_files import FeatureFiles
+from input_pipeline.features.from_files import FeatureFiles
+from input_pipeline.metadata import published
+from input_pipeline.metadata.concepts import Concept, read_concepts
 
-__all__ = ["collection", "feature_files"]
+__all__ = ["raw_dataset", "feature_files"]
 
 METADATA = Path("zsl220")
 FEATURES = Path("features/tsm_resnet50")
@@ -23,7 +23,7 @@ CONCEPTS = Path("concepts.jsonl")
 SHOWN = 20      # entries of a folder that an error lists
 
 
-def collection(source: Path) -> collections.Collection:
+def raw_dataset(source: Path) -> collections.RawDataset:
   """The videos that the layout at `source` lists, and what is known about their classes.
 
   Raises:
@@ -32,15 +32,15 @@ def collection(source: Path) -> collections.Collection:
   source = Path(source)
   _require_layout(source)
   folder = source / METADATA
-  classes = metadata.read_classes(metadata.class_file(folder))
-  splits = metadata.read_splits(folder, len(classes))
-  return collections.check(collections.Collection(
-      clips=[collections.Clip(video.name, source / FEATURES / f"{video.name}.npy", video.label, video.split,
-                              video.num_frames) for video in metadata.read_videos(folder, splits, len(classes))],
+  classes = published.read_classes(published.class_file(folder))
+  splits = published.read_splits(folder, len(classes))
+  return collections.check(collections.RawDataset(
+      entries=[collections.VideoEntry(video.name, source / FEATURES / f"{video.name}.npy", video.label, video.split,
+                              video.num_frames) for video in published.read_videos(folder, splits, len(classes))],
       classes=classes,
       concepts=_concepts(source),
       splits=splits,
-      extras=metadata.find_extras(folder, classes),
+      extras=published.find_extras(folder, classes),
   ))
 
 
@@ -51,8 +51,8 @@ def feature_files(source: Path) -> FeatureFiles:
 
 
 def _require_layout(source: Path) -> None:
-  class_file = METADATA / metadata.class_file(source / METADATA).name
-  wanted = [*(METADATA / name for name in metadata.FILES), class_file, FEATURES]
+  class_file = METADATA / published.class_file(source / METADATA).name
+  wanted = [*(METADATA / name for name in published.FILES), class_file, FEATURES]
   missing = [path.as_posix() for path in wanted if not (source / path).exists()]
   if not missing:
     return

@@ -1,6 +1,6 @@
 """toy_actions: a zero-shot action dataset drawn on the spot, small enough to try everything on two cores.
 
-    toy_actions.collection(Path("data/sources/toy_actions"))     # renders the videos that are not there yet
+    toy_actions.raw_dataset(Path("data/sources/toy_actions"))     # renders the videos that are not there yet
 
 An action is a motion performed by an object among others, "fish growing". The unseen classes are new pairs;
 nearly half of them name an object that no seen class names.
@@ -8,14 +8,14 @@ nearly half of them name an object that no seen class names.
 
 from pathlib import Path
 
-from input_pipeline import collection as collections
-from input_pipeline.concepts import read_concepts
+from input_pipeline import raw_dataset as collections
 from input_pipeline.datasets.toy_actions import videos
 from input_pipeline.datasets.toy_actions.backbone_data import backbone_clips, backbone_pictures
-from input_pipeline.descriptions import read_classes
-from input_pipeline.splits import read_splits
+from input_pipeline.metadata.class_splits import read_splits
+from input_pipeline.metadata.concepts import read_concepts
+from input_pipeline.metadata.descriptions import read_classes
 
-__all__ = ["BERT", "BIT_WEIGHTS", "TSM_WEIGHTS", "backbone_clips", "backbone_pictures", "collection"]
+__all__ = ["BERT", "BIT_WEIGHTS", "TSM_WEIGHTS", "backbone_clips", "backbone_pictures", "raw_dataset"]
 
 FOLDER = Path(__file__).parent
 TSM_WEIGHTS = FOLDER / "tsm.npz"
@@ -24,13 +24,13 @@ EXTRAS = ("class_vectors.npy", "word_list.json", "word_table.npy", "classifier_r
 BERT = FOLDER / "bert"      # config.json and vocab.txt of a small text encoder to be trained from scratch
 
 
-def collection(source: Path, seed: int = 0) -> collections.Collection:
+def raw_dataset(source: Path, seed: int = 0) -> collections.RawDataset:
   """The dataset's videos below `source`, rendered if they are not there, and what is known about its classes."""
   source = Path(source)
   videos.render_missing(source, seed)
   classes = read_classes(FOLDER / "classes.jsonl")
-  return collections.check(collections.Collection(
-      clips=[collections.Clip(name, videos.path(source, index), label, split)
+  return collections.check(collections.RawDataset(
+      entries=[collections.VideoEntry(name, videos.path(source, index), label, split)
              for index, (name, label, split) in enumerate(videos.VIDEOS)],
       classes=classes,
       concepts=read_concepts(FOLDER / "concepts.jsonl"),

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from input_pipeline import video, views
 from input_pipeline.datasets.toy_actions import icons, scenes, videos
+from input_pipeline.videos import decode, sampling
 
 SHORTER_SIDE, CROP = 72, 64
 CLIP_STREAM, PICTURE_STREAM = 1, 2     # see videos.VIDEO_STREAM
@@ -32,7 +32,7 @@ def backbone_clips(seed: int, start: int, count: int) -> tuple[np.ndarray, np.nd
     label = int(rng.integers(len(videos.SEEN)))
     _, motion, noun = videos.CLASSES[videos.SEEN[label]]
     scene = scenes.sample_scene(rng, motion, noun, NOUNS)
-    frames.append(_seen_by_backbone(scene, views.tsm_indices(scene.num_frames)))
+    frames.append(_seen_by_backbone(scene, sampling.tsm_indices(scene.num_frames)))
     labels.append(label)
   return np.stack(frames), np.array(labels, np.int32)
 
@@ -54,4 +54,4 @@ def backbone_pictures(seed: int, start: int, count: int) -> tuple[np.ndarray, np
 
 def _seen_by_backbone(scene: scenes.Scene, indices: Iterable[int]) -> np.ndarray:
   """Frames (T, CROP, CROP, 3), not encoded and decoded on the way: what that loses does not matter here."""
-  return np.stack([video.preprocess(frame, SHORTER_SIDE, CROP) for frame in scenes.render(scene, indices)])
+  return np.stack([decode.preprocess(frame, SHORTER_SIDE, CROP) for frame in scenes.render(scene, indices)])

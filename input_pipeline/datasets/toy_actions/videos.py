@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline import files, video
+from input_pipeline import files
 from input_pipeline.datasets.toy_actions import icons, scenes
 from input_pipeline.errors import UserError
 from input_pipeline.progress import Progress
+from input_pipeline.videos import decode
 
 VERSION = 2               # to be raised with every change of what the same seed gives
 MARKER = "rendered_by.json"
@@ -83,7 +84,7 @@ def path(source: Path, index: int) -> Path:
 def render(source: Path, seed: int, index: int) -> None:
   """Draws and encodes one file."""
   shown = scene(seed, index)
-  video.write_video(path(source, index), scenes.render(shown, range(shown.num_frames)), preset="veryfast")
+  decode.write_video(path(source, index), scenes.render(shown, range(shown.num_frames)), preset="veryfast")
 
 
 def render_missing(

@@ -20,10 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline import files
-from input_pipeline.backbones import weight_files
-from input_pipeline.concepts import concept_text, read_concepts
-from input_pipeline.descriptions import class_text, read_classes
+from input_pipeline import array_files, files
+from input_pipeline.metadata.concepts import concept_text, read_concepts
+from input_pipeline.metadata.descriptions import class_text, read_classes
 
 FOLDER = Path(__file__).parent
 DIM = 64
@@ -117,7 +116,7 @@ def word_table(word_list: Sequence[str]) -> np.ndarray:
 
 def classifier_rows() -> np.ndarray:
   """Float32 (seen, D): TSM's classifier, a row a seen class, in the order of the class list."""
-  return weight_files.read_npz(FOLDER / "tsm.npz")["module.new_fc.weight"]
+  return array_files.read_npz(FOLDER / "tsm.npz")["module.new_fc.weight"]
 
 
 def main() -> None:

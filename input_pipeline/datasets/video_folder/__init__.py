@@ -1,7 +1,7 @@
 """video_folder: your own videos, in a folder a class or listed in a file, of classes that you describe.
 
-    video_folder.collection(Path("videos"))     # videos/classes.jsonl, videos/CLASS/**.mp4
-    video_folder.collection(Path("videos"), classes=Path("classes.jsonl"), videos=Path("videos.csv"))
+    video_folder.raw_dataset(Path("videos"))     # videos/classes.jsonl, videos/CLASS/**.mp4
+    video_folder.raw_dataset(Path("videos"), classes=Path("classes.jsonl"), videos=Path("videos.csv"))
 
 README.md here shows how to go from such a folder to an accuracy.
 """
@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from input_pipeline import errors, files
-from input_pipeline.class_names import ClassIndex, class_index, label_folders
-from input_pipeline.collection import Clip, Collection, check, clip_name
 from input_pipeline.datasets.class_folders import look_for_copies
-from input_pipeline.datasets.precomputed.metadata import find_extras
 from input_pipeline.datasets.video_folder.video_list import VIDEO_LISTS, read_video_list
-from input_pipeline.descriptions import ActionClass, read_classes
 from input_pipeline.errors import UserError
-from input_pipeline.splits import ClassSplits, random_splits
-from input_pipeline.video_tree import VIDEO_SUFFIXES, Tree, read_tree
+from input_pipeline.metadata.class_names import ClassIndex, class_index, label_folders
+from input_pipeline.metadata.class_splits import ClassSplits, random_splits
+from input_pipeline.metadata.descriptions import ActionClass, read_classes
+from input_pipeline.metadata.published import find_extras
+from input_pipeline.raw_dataset import RawDataset, VideoEntry, check, entry_name
+from input_pipeline.videos.find_files import VIDEO_SUFFIXES, Tree, read_tree
 
-__all__ = ["collection"]
+__all__ = ["raw_dataset"]
 
 CLASSES = "classes.jsonl"
 SPLIT_OF_VIDEOS = {"seen": "train", "val": "val", "test": "test", "unseen": "test"}     # by the split of their class
@@ -40,14 +40,14 @@ class _Video(NamedTuple):
   where: str = ""
 
 
-def collection(
+def raw_dataset(
     source: Path, classes: Path | None = None, videos: Path | None = None, suffixes: frozenset[str] = VIDEO_SUFFIXES,
     split_seed: int = SPLIT_SEED, num_splits: int = NUM_SPLITS,
-) -> Collection:
+) -> RawDataset:
   """The user's videos, in the order of their paths or of their list, and their classes.
 
-  A listed file that is not there is a clip all the same. Where the class list does not say which classes are seen,
-  halves are drawn at random and every clip is in split "all". Vectors of classes and words may lie in `source`, under
+  A listed file that is not there is a video all the same. Where the class list does not say which classes are seen,
+  halves are drawn at random and every video is in split "all". Vectors of classes and words may lie in `source`, under
   their published names (see `metadata.find_extras`).
 
   Args:
@@ -83,12 +83,12 @@ def collection(
   look_for_copies((video.path, video.label) for video in found)
   if class_splits and "val" not in class_splits:
     _warn_of_unused([video for video in found if video.split == "val"], class_file)
-  clips = []
+  entries = []
   for video in found:
     split = _split_of(video, actions, class_splits, class_file)
-    clips.append(Clip(clip_name(video.path, root), video.path, video.label, split))
+    entries.append(VideoEntry(entry_name(video.path, root), video.path, video.label, split))
   splits = _divide(class_splits) if class_splits else random_splits(len(actions), split_seed, num_splits)
-  return check(Collection(clips, actions, [], splits, extras))
+  return check(RawDataset(entries, actions, [], splits, extras))
 
 
 def _default_list(root: Path) -> Path | None:

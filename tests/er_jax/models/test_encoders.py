@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from er_jax.models import ragged as ragged_lib
 from er_jax.models.encoders import GlobalFeatureEncoder, TextEncoder, l2_normalize
+from er_jax.text import ragged as ragged_lib
 
 LENGTHS, WIDTH, EMBED = [3, 1, 4], 6, 5
 RANDOM = np.random.default_rng(0)

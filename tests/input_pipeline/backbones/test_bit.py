@@ -43,7 +43,7 @@ def random_weights(config: BiTConfig) -> dict[str, np.ndarray]:
 def torch_logits(weights: dict[str, np.ndarray], config: BiTConfig, images: np.ndarray) -> np.ndarray:
   """What a network of plain torch.nn layers gives with the published arrays."""
   torch = pytest.importorskip("torch")
-  from scripts import torch_backbones
+  from scripts.benchmarking import torch_backbones
 
   network = torch_backbones.BiT(config).eval()
   torch_backbones.load_bit(network, weights)

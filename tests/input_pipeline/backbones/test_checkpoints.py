@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from input_pipeline.backbones import bit, checkpoints, tsm, weight_files
+from input_pipeline import array_files
+from input_pipeline.backbones import bit, checkpoints, tsm
 from input_pipeline.errors import UserError
 
 TSM = tsm.TSMConfig(stage_sizes=(1, 2), width=8, num_classes=5)
@@ -59,7 +60,7 @@ def test_float16_weights_are_read_as_float32(saved):
 
 def test_converted_folder_gives_the_same_as_the_file(saved, tmp_path):
   path, config, variables, load = saved
-  weight_files.write_orbax(tmp_path / "converted", variables)
+  array_files.write_orbax(tmp_path / "converted", variables)
   found, actual = load(tmp_path / "converted")
   assert found == config
   jax.tree.map(np.testing.assert_array_equal, actual, variables)

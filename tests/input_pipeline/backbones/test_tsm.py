@@ -17,7 +17,7 @@ SMALL = TSMConfig(stage_sizes=(2, 1, 1), width=8, num_classes=5)
 def torch_tsm(config: TSMConfig):
   """A TSM-ResNet of plain torch.nn layers with random weights; its state_dict has the published names."""
   torch = pytest.importorskip("torch")
-  from scripts import torch_backbones
+  from scripts.benchmarking import torch_backbones
 
   torch.manual_seed(0)
   network = torch_backbones.TSM(config).eval()

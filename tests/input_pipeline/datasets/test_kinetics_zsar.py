@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from input_pipeline import video
 from input_pipeline.datasets import kinetics_zsar
 from input_pipeline.datasets.kinetics_zsar.find_videos import video_key
 from input_pipeline.errors import UserError
+from input_pipeline.videos import decode
 from tests.input_pipeline.datasets.class_lists import published_folder, write_class_list
 
 NAMES = ["juggling balls", "massaging person's head", "passing American football (in game)", "yoga", "luge"]
@@ -46,13 +46,13 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def read(folder: Path, **options):
-  return kinetics_zsar.collection(folder / "videos", folder / "metadata", **options)
+  return kinetics_zsar.raw_dataset(folder / "videos", folder / "metadata", **options)
 
 
 def found(folder: Path, **options) -> list[str]:
-  """The paths below the source of the clips that have a file."""
-  return [clip.path.relative_to(folder / "videos").as_posix()
-          for clip in read(folder, **options).clips if clip.path.exists()]
+  """The paths below the source of the videos that have a file."""
+  return [entry.path.relative_to(folder / "videos").as_posix()
+          for entry in read(folder, **options).entries if entry.path.exists()]
 
 
 @pytest.mark.parametrize("names", [
@@ -76,24 +76,24 @@ def test_key_of_a_file_is_id_start_and_end_or_else_its_name(stem, key):
 
 def test_clips_are_in_the_order_of_the_lists_and_missing_ones_have_their_published_name(folder):
   touch(folder, "val/luge/eeeeeeeeeee_5_15.avi", "aaaaaaaaaaa_000001_000011.mp4")
-  collection = read(folder)
+  raw_dataset = read(folder)
   root = folder / "videos"
-  assert collection.clips == [
+  assert raw_dataset.entries == [
       ("aaaaaaaaaaa_000001_000011", root / "aaaaaaaaaaa_000001_000011.mp4", 0, "train", None),
       ("-a_b-C_d-00_000120_000130", root / "-a_b-C_d-00_000120_000130.mp4", 0, "train", None),
       ("bbbbbbbbbbb_000002_000012", root / "bbbbbbbbbbb_000002_000012.mp4", 1, "val", None),
       ("cccccccccc__000003_000013", root / "cccccccccc__000003_000013.mp4", 2, "val", None),
       ("ddddddddddd_000004_000014", root / "ddddddddddd_000004_000014.mp4", 3, "test", None),
       ("val/luge/eeeeeeeeeee_5_15", root / "val/luge/eeeeeeeeeee_5_15.avi", 4, "test", None)]
-  assert collection.splits == ((0,), ((1,), (2,)), ((2, 3, 4), (1, 4, 3)))
-  assert [action.name for action in collection.classes] == NAMES
+  assert raw_dataset.splits == ((0,), ((1,), (2,)), ((2, 3, 4), (1, 4, 3)))
+  assert [action.name for action in raw_dataset.classes] == NAMES
 
 
 def test_number_of_frames_is_the_published_one_for_files_of_features_alone(folder):
   touch(folder, "val/luge/eeeeeeeeeee_000005_000015.npy")
-  clips = read(folder, suffixes=frozenset({".npy"})).clips
-  assert [clip.num_frames for clip in clips] == [250] * 6
-  assert clips[0].path == folder / "videos" / "aaaaaaaaaaa_000001_000011.npy"
+  entries = read(folder, suffixes=frozenset({".npy"})).entries
+  assert [entry.num_frames for entry in entries] == [250] * 6
+  assert entries[0].path == folder / "videos" / "aaaaaaaaaaa_000001_000011.npy"
 
 
 def test_of_several_files_that_in_the_folder_of_the_class_is_taken_and_else_the_first(folder):
@@ -149,9 +149,9 @@ def test_without_the_lists_of_training_videos_it_goes_on_with_a_warning(folder, 
   for name in ("trn_video_names.json", "trn_video_metas.jsonl"):
     (folder / "metadata" / "kinetics_zsl220" / name).unlink()
   touch(folder, "juggling balls/aaaaaaaaaaa_000001_000011.mp4", "yoga/ddddddddddd_000004_000014.mp4")
-  collection = read(folder)
-  assert Counter(clip.split for clip in collection.clips) == {"val": 2, "test": 2}
-  assert collection.splits.seen == (0,)
+  raw_dataset = read(folder)
+  assert Counter(entry.split for entry in raw_dataset.entries) == {"val": 2, "test": 2}
+  assert raw_dataset.splits.seen == (0,)
   assert "lacks trn_video_names.json and trn_video_metas.jsonl; going on without training" in capsys.readouterr().err
 
 
@@ -172,15 +172,15 @@ def test_published_lists_find_videos_in_the_layout_of_the_archives(tmp_path):
   labels = {index for part in json.loads((published / "val_class_idxs.json").read_text()) for index in part}
   listed = [row for row in rows if row["label"] in labels][:40:2]
   frames = np.zeros((2, 16, 16, 3), np.uint8)
-  video.write_video(tmp_path / "one.mp4", frames)
+  decode.write_video(tmp_path / "one.mp4", frames)
   for row in listed:
     path = tmp_path / "kinetics600" / "val" / names[row["label"]].replace("'", "") / row["videoname"]
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(tmp_path / "one.mp4", path)
   (tmp_path / "one.mp4").unlink()
-  collection = kinetics_zsar.collection(tmp_path, published_folder())
-  there = [clip for clip in collection.clips if clip.split == "val" and clip.path.exists()]
-  assert [(clip.path.name, clip.label) for clip in there] == [(row["videoname"], row["label"]) for row in listed]
-  assert video.count_frames(there[0].path) == 2
-  assert Counter(clip.split for clip in collection.clips) == {"val": 6231, "test": 19177}
-  assert {"class_vectors.npy", "word_list.json", "classifier_rows.npy"} == set(collection.extras)
+  raw_dataset = kinetics_zsar.raw_dataset(tmp_path, published_folder())
+  there = [entry for entry in raw_dataset.entries if entry.split == "val" and entry.path.exists()]
+  assert [(entry.path.name, entry.label) for entry in there] == [(row["videoname"], row["label"]) for row in listed]
+  assert decode.count_frames(there[0].path) == 2
+  assert Counter(entry.split for entry in raw_dataset.entries) == {"val": 6231, "test": 19177}
+  assert {"class_vectors.npy", "word_list.json", "classifier_rows.npy"} == set(raw_dataset.extras)

@@ -8,15 +8,15 @@ import jax
 import numpy as np
 import pytest
 
-from input_pipeline import video
+from er_jax.text.tokenizers import Words
 from input_pipeline.backbones import checkpoints, tsm
-from input_pipeline.concepts import concept_text, read_concepts
 from input_pipeline.datasets import toy_actions
 from input_pipeline.datasets.toy_actions import backbone_data, icons, motions, scenes, videos, word_vectors
-from input_pipeline.descriptions import class_text, read_classes
 from input_pipeline.errors import UserError
-from input_pipeline.splits import read_splits
-from input_pipeline.tokenizers import Words
+from input_pipeline.metadata.class_splits import read_splits
+from input_pipeline.metadata.concepts import concept_text, read_concepts
+from input_pipeline.metadata.descriptions import class_text, read_classes
+from input_pipeline.videos import decode
 
 CLASSES = read_classes(toy_actions.FOLDER / "classes.jsonl")
 CONCEPTS = read_concepts(toy_actions.FOLDER / "concepts.jsonl")
@@ -207,8 +207,8 @@ def test_rendering_is_deterministic_resumes_and_is_real_video(tmp_path):
   assert all(1000 < len(content) < 40_000 for content in contents)
   for index, path in zip(indices, first):
     scene = videos.scene(0, index)
-    assert video.count_frames(path) == scene.num_frames
-    shown, = video.read_frames(path, [scene.num_frames // 2])
+    assert decode.count_frames(path) == scene.num_frames
+    shown, = decode.read_frames(path, [scene.num_frames // 2])
     drawn, = scenes.render(scene, [scene.num_frames // 2])
     assert np.abs(shown.astype(float) - drawn).mean() < 10
   first[1].unlink()
@@ -241,10 +241,10 @@ def test_videos_of_another_seed_are_replaced_and_foreign_ones_left_alone(tmp_pat
 
 def test_collection_is_complete(monkeypatch, tmp_path):
   monkeypatch.setattr(videos, "render_missing", lambda source, seed: None)
-  made = toy_actions.collection(tmp_path)
-  assert {clip.split for clip in made.clips} == {"train", "val", "test"}
-  assert {clip.label for clip in made.clips if clip.split == "train"} == set(made.splits.seen)
-  assert made.clips[5].path == tmp_path / f"{made.clips[5].name}.mp4"
+  made = toy_actions.raw_dataset(tmp_path)
+  assert {entry.split for entry in made.entries} == {"train", "val", "test"}
+  assert {entry.label for entry in made.entries if entry.split == "train"} == set(made.splits.seen)
+  assert made.entries[5].path == tmp_path / f"{made.entries[5].name}.mp4"
   assert set(made.extras) == {"class_vectors.npy", "word_list.json", "word_table.npy", "classifier_rows.npy"}
   assert all(path.is_file() and path.name == name for name, path in made.extras.items())
 

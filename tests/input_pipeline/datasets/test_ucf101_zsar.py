@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from input_pipeline import video
 from input_pipeline.datasets import ucf101_zsar
 from input_pipeline.errors import UserError
-from input_pipeline.splits import random_splits
+from input_pipeline.metadata.class_splits import random_splits
+from input_pipeline.videos import decode
 from tests.input_pipeline.datasets.class_lists import published_folder, write_avi, write_class_list
 
 FOLDERS = """
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def read(folder, **options):
-  return ucf101_zsar.collection(folder / "videos", folder / "metadata", **options)
+  return ucf101_zsar.raw_dataset(folder / "videos", folder / "metadata", **options)
 
 
 def test_official_folder_names_are_those_of_the_published_classes(tmp_path, capsys):
@@ -48,37 +48,37 @@ def test_official_folder_names_are_those_of_the_published_classes(tmp_path, caps
   for name in FOLDERS:
     (tmp_path / "UCF-101" / name).mkdir(parents=True)
     (tmp_path / "UCF-101" / name / f"v_{name}_g01_c01.avi").touch()
-  collection = ucf101_zsar.collection(tmp_path, metadata)
-  assert len(collection.clips) == len(collection.classes) == len({clip.label for clip in collection.clips}) == 101
-  assert all(action.description for action in collection.classes)
+  raw_dataset = ucf101_zsar.raw_dataset(tmp_path, metadata)
+  assert len(raw_dataset.entries) == len(raw_dataset.classes) == len({entry.label for entry in raw_dataset.entries}) == 101
+  assert all(action.description for action in raw_dataset.classes)
   assert capsys.readouterr().err == ""
 
 
 def test_a_video_has_the_class_of_its_folder_and_the_split_of_its_class(folder):
-  collection = read(folder, split_seed=3, num_splits=2)
-  assert [(clip.name, clip.label) for clip in collection.clips[:4]] == [
+  raw_dataset = read(folder, split_seed=3, num_splits=2)
+  assert [(entry.name, entry.label) for entry in raw_dataset.entries[:4]] == [
       ("UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01", 0), ("UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c02", 0),
       ("UCF-101/Archery/v_Archery_g01_c01", 1), ("UCF-101/Archery/v_Archery_g01_c02", 1)]
-  assert collection.splits == random_splits(4, seed=3, num_splits=2)
-  seen = collection.splits.divisions[0].seen
-  assert [clip.split for clip in collection.clips] == ["train" if label in seen else "test" for label in
+  assert raw_dataset.splits == random_splits(4, seed=3, num_splits=2)
+  seen = raw_dataset.splits.divisions[0].seen
+  assert [entry.split for entry in raw_dataset.entries] == ["train" if label in seen else "test" for label in
                                                        (0, 0, 1, 1, 3, 3, 2, 2)]
-  assert [video.count_frames(clip.path) for clip in collection.clips] == [1, 2] * 4
-  assert [action[:2] for action in collection.classes] == [(name, f"To do {name}.") for name in NAMES]
-  assert (collection.concepts, collection.extras) == ([], {})
+  assert [decode.count_frames(entry.path) for entry in raw_dataset.entries] == [1, 2] * 4
+  assert [action[:2] for action in raw_dataset.classes] == [(name, f"To do {name}.") for name in NAMES]
+  assert (raw_dataset.concepts, raw_dataset.extras) == ([], {})
 
 
 def test_source_may_be_the_folder_of_class_folders_and_metadata_that_of_the_class_list(folder):
-  collection = ucf101_zsar.collection(folder / "videos" / "UCF-101", folder / "metadata" / "ucf101")
-  assert collection.clips[0].name == "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01"
+  raw_dataset = ucf101_zsar.raw_dataset(folder / "videos" / "UCF-101", folder / "metadata" / "ucf101")
+  assert raw_dataset.entries[0].name == "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01"
 
 
 def test_files_of_features_stand_for_videos(folder):
   path = folder / "features" / "Archery" / "v_Archery_g01_c01.npy"
   path.parent.mkdir(parents=True)
   np.save(path, np.zeros(4, np.float32))
-  collection = ucf101_zsar.collection(folder / "features", folder / "metadata", suffixes=frozenset({".npy"}))
-  assert [clip[:3] for clip in collection.clips] == [("Archery/v_Archery_g01_c01", path, 1)]
+  raw_dataset = ucf101_zsar.raw_dataset(folder / "features", folder / "metadata", suffixes=frozenset({".npy"}))
+  assert [entry[:3] for entry in raw_dataset.entries] == [("Archery/v_Archery_g01_c01", path, 1)]
 
 
 def test_vectors_beside_the_class_list_are_kept(folder):
@@ -107,12 +107,12 @@ def test_vectors_of_other_classes_are_refused_where_their_names_are_known(folder
 
 def test_missing_class_list_is_named_with_the_command_that_gets_it(folder):
   with pytest.raises(UserError, match="(?s)elsewhere/ucf101 lacks .*classes_label_defn.json.*download_metadata.sh"):
-    ucf101_zsar.collection(folder / "videos", folder / "elsewhere")
+    ucf101_zsar.raw_dataset(folder / "videos", folder / "elsewhere")
 
 
 def test_names_with_spaces_and_accents_are_kept(folder):
   write_avi(folder / "videos" / "déjà vu" / "Yo yo" / "v 1 (été).avi")
-  assert read(folder).clips[-1][::2] == ("déjà vu/Yo yo/v 1 (été)", 2, None)
+  assert read(folder).entries[-1][::2] == ("déjà vu/Yo yo/v 1 (été)", 2, None)
 
 
 def test_class_folder_that_is_not_in_the_list_is_refused_but_an_empty_one_is_not(folder):
@@ -152,7 +152,7 @@ def test_same_video_twice_in_one_class_is_a_warning_and_empty_files_are_no_dupli
   assert capsys.readouterr().err == ""
   original = folder / "videos" / "UCF-101" / "Archery"
   shutil.copytree(original, folder / "videos" / "more" / "archery")
-  assert len(read(folder).clips) == 13
+  assert len(read(folder).entries) == 13
   message = capsys.readouterr().err
   assert message.startswith("warning: 2 files are copies of another one of their class, and each counts as a video:\n")
   assert f"\n  {original}/v_Archery_g01_c01.avi and {folder}/videos/more/archery/v_Archery_g01_c01.avi\n" in message
@@ -163,10 +163,10 @@ def test_features_are_compared_only_under_the_same_name(folder):
     (folder / "features" / place).parent.mkdir(parents=True)
     np.save(folder / "features" / place, np.zeros(4, np.float32))
   options = {"metadata": folder / "metadata", "suffixes": frozenset({".npy"})}
-  assert len(ucf101_zsar.collection(folder / "features", **options).clips) == 2
+  assert len(ucf101_zsar.raw_dataset(folder / "features", **options).entries) == 2
   np.save(folder / "features" / "YoYo" / "a", np.zeros(4, np.float32))
   with pytest.raises(UserError, match="duplicate videos in two classes.*\n.*Archery/a.npy and .*YoYo/a.npy"):
-    ucf101_zsar.collection(folder / "features", **options)
+    ucf101_zsar.raw_dataset(folder / "features", **options)
 
 
 def test_two_files_of_one_name_are_refused(folder):

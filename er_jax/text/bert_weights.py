@@ -1,0 +1,235 @@
+"""A Hugging Face BERT folder: its config, its weights as our parameter tree, and which of them are trained.
+
+    config, params, folder = load_bert("bert-base-uncased")
+    frozen = frozen_names(config, "encoder.layer.10")    # {("embeddings", "word", "embedding"), ...}
+
+Paths in our tree are tuples, as in flax.traverse_util. Dense kernels are (in, out), the transpose of the
+published arrays.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+
+from input_pipeline import files
+from input_pipeline.errors import UserError, unknown
+
+FILES = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
+HIDDEN_ACTIVATIONS = ("gelu", "gelu_new", "relu")
+
+
+@dataclasses.dataclass(frozen=True)
+class BertConfig:
+  """What `config.json` says of the network, under its names; `hidden_act` is one of HIDDEN_ACTIVATIONS."""
+
+  vocab_size: int
+  hidden_size: int
+  num_hidden_layers: int
+  num_attention_heads: int
+  intermediate_size: int
+  max_position_embeddings: int = 512
+  type_vocab_size: int = 2
+  layer_norm_eps: float = 1e-12
+  hidden_act: str = "gelu"
+
+
+_EMBEDDING_NAMES = (
+    ("embeddings.word_embeddings.weight", "embeddings/word/embedding"),
+    ("embeddings.position_embeddings.weight", "embeddings/position/embedding"),
+    ("embeddings.token_type_embeddings.weight", "embeddings/token_type/embedding"),
+    ("embeddings.LayerNorm.weight", "embeddings/norm/scale"),
+    ("embeddings.LayerNorm.bias", "embeddings/norm/bias"),
+)
+_LAYER_MODULES = (
+    ("attention.self.query", "attention/query", "kernel"),
+    ("attention.self.key", "attention/key", "kernel"),
+    ("attention.self.value", "attention/value", "kernel"),
+    ("attention.output.dense", "attention/output", "kernel"),
+    ("attention.output.LayerNorm", "attention_norm", "scale"),
+    ("intermediate.dense", "intermediate", "kernel"),
+    ("output.dense", "output", "kernel"),
+    ("output.LayerNorm", "output_norm", "scale"),
+)
+_UNUSED = re.compile(r"(cls|pooler)\..*|embeddings\.position_ids")   # heads and a constant: known, not needed
+
+
+def hf_names(config: BertConfig) -> list[tuple[str, tuple[str, ...]]]:
+  """(Hugging Face's name, path in our tree) of each parameter, in BERT's order; without the pooler."""
+  names = list(_EMBEDDING_NAMES)
+  for i in range(config.num_hidden_layers):
+    for theirs, ours, weight in _LAYER_MODULES:
+      names.append((f"encoder.layer.{i}.{theirs}.weight", f"layer_{i}/{ours}/{weight}"))
+      names.append((f"encoder.layer.{i}.{theirs}.bias", f"layer_{i}/{ours}/bias"))
+  return [(theirs, tuple(ours.split("/"))) for theirs, ours in names]
+
+
+def frozen_names(config: BertConfig, trainable_from: str | None) -> frozenset[tuple[str, ...]]:
+  """The paths in our tree that training leaves alone.
+
+  Args:
+    config: the network.
+    trainable_from: Hugging Face's name of a parameter or a group, such as "encoder.layer.10": what comes
+      before the first name that starts so, in BERT's order, is frozen. "embeddings" freezes nothing; None, "" and
+      what no name starts with ("pooler") freeze all.
+  """
+  names = hf_names(config)
+  if not trainable_from:
+    return frozenset(ours for _, ours in names)
+  first = next((i for i, (theirs, _) in enumerate(names) if theirs.startswith(trainable_from)), len(names))
+  return frozenset(ours for _, ours in names[:first])
+
+
+def num_frozen_layers(config: BertConfig, trainable_from: str | None) -> tuple[bool, int]:
+  """What can be computed once: whether the embeddings are frozen, and how many leading layers wholly are."""
+  frozen = frozen_names(config, trainable_from)
+  trained = {ours[0] for _, ours in hf_names(config) if ours not in frozen}
+  if "embeddings" in trained:
+    return False, 0
+  layers = range(config.num_hidden_layers)
+  return True, next((i for i in layers if f"layer_{i}" in trained), config.num_hidden_layers)
+
+
+def load_bert(name_or_path: str) -> tuple[BertConfig, dict | None, Path]:
+  """Reads a BERT.
+
+  Args:
+    name_or_path: a local folder with config.json, vocab.txt and, optionally, model.safetensors; or a Hugging
+      Face hub id, whose files are downloaded once.
+
+  Returns:
+    The config; the parameters of `Bert` as float32 NumPy arrays, None if the folder has no model.safetensors;
+    and the folder, where the vocabulary is.
+
+  Raises:
+    UserError: there is no such folder or id, or its files are not those of a BERT that we have.
+  """
+  folder = _folder(name_or_path)
+  config = _read_config(folder / "config.json")
+  if not (folder / "vocab.txt").is_file():
+    raise UserError(f"{folder} has no vocab.txt, the list of word pieces that BERT's tokenizer needs.")
+  weights = folder / "model.safetensors"
+  if not weights.is_file():
+    others = sorted(path.name for path in folder.glob("pytorch_model*")) + sorted(
+        path.name for path in folder.glob("model*.safetensors*"))
+    if others:
+      raise UserError(f"{folder} has its weights in {', '.join(others)}; only model.safetensors is read. "
+                      f"Save the model with transformers' save_pretrained to get that file.")
+    return config, None, folder
+  return config, params_from_state_dict(config, _read_safetensors(weights), source=str(weights)), folder
+
+
+def params_from_state_dict(config: BertConfig, state: Mapping[str, np.ndarray],
+                           source: str = "the state dict") -> dict:
+  """Published arrays as our parameter tree.
+
+  Args:
+    config: the network.
+    state: arrays by Hugging Face name. Names may begin with "bert." and norms may be called gamma and beta;
+      heads (cls.*, pooler.*) and embeddings.position_ids are left out.
+    source: what error messages call it.
+
+  Returns:
+    Nested dict of float32 arrays.
+
+  Raises:
+    UserError: lists every missing name, every other unexpected name and every wrong shape.
+  """
+  arrays = {_modern(name): array for name, array in state.items()}
+  shapes = _shapes(config)
+  names = hf_names(config)
+  problems = [f"missing: {theirs}" for theirs, _ in names if theirs not in arrays]
+  known = {theirs for theirs, _ in names}
+  problems += [f"unexpected: {name}" for name in arrays if name not in known and not _UNUSED.fullmatch(name)]
+  flat = {}
+  for theirs, ours in names:
+    if theirs not in arrays:
+      continue
+    array = np.asarray(arrays[theirs])
+    if array.shape != shapes[theirs]:
+      problems.append(f"shape of {theirs}: {array.shape}, expected {shapes[theirs]}")
+    flat[ours] = np.ascontiguousarray((array.T if ours[-1] == "kernel" else array).astype(np.float32))
+  if problems:
+    raise UserError(f"{source} does not hold the weights of {config}:\n  " + "\n  ".join(problems))
+  return flax.traverse_util.unflatten_dict(flat)
+
+
+def _modern(name: str) -> str:
+  name = name.removeprefix("bert.")
+  return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
+
+
+def _shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
+  """Of each published array, by its published name."""
+  width, inner = config.hidden_size, config.intermediate_size
+  special = {
+      "embeddings.word_embeddings.weight": (config.vocab_size, width),
+      "embeddings.position_embeddings.weight": (config.max_position_embeddings, width),
+      "embeddings.token_type_embeddings.weight": (config.type_vocab_size, width),
+      "intermediate.dense.weight": (inner, width),
+      "intermediate.dense.bias": (inner,),
+      "output.dense.weight": (width, inner),
+  }
+
+  def shape(theirs: str, ours: tuple[str, ...]) -> tuple[int, ...]:
+    inside_layer = re.sub(r"^encoder\.layer\.\d+\.", "", theirs)
+    return special.get(inside_layer, (width, width) if ours[-1] == "kernel" else (width,))
+
+  return {theirs: shape(theirs, ours) for theirs, ours in hf_names(config)}
+
+
+def _folder(name_or_path: str) -> Path:
+  path = Path(name_or_path).expanduser()
+  if path.is_dir():
+    return path
+  if path.is_absolute() or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1:
+    raise UserError(f"There is no folder {path}. Expected one with config.json, vocab.txt and, optionally, "
+                    f"model.safetensors, or a Hugging Face hub id such as bert-base-uncased.")
+  import huggingface_hub  # slow to import, and most runs never require it
+
+  try:
+    folder = Path(huggingface_hub.snapshot_download(name_or_path, allow_patterns=list(FILES)))
+  except (OSError, ValueError, RuntimeError) as error:   # no network, no such id, no such file, malformed id
+    raise UserError(
+        f"{name_or_path!r} is not a folder here, and could not be downloaded from the Hugging Face hub "
+        f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}).\n"
+        f"On a machine with network: hf download {name_or_path} {' '.join(FILES)} --local-dir FOLDER\n"
+        f"then copy FOLDER here and set config.model.text_backbone.name_or_path=FOLDER.") from error
+  if not (folder / "model.safetensors").is_file():
+    raise UserError(f"{name_or_path!r} on the Hugging Face hub has no model.safetensors, the only file read.")
+  return folder
+
+
+def _read_config(path: Path) -> BertConfig:
+  values: Any = files.read_json(path)
+  if not isinstance(values, dict):
+    raise UserError(f"{path}: expected an object with BERT's sizes, got {str(values)[:40]!r}.")
+  fields = dataclasses.fields(BertConfig)
+  required = [field.name for field in fields if field.default is dataclasses.MISSING]
+  missing = [name for name in required if name not in values]
+  if missing:
+    raise UserError(f"{path}: missing {', '.join(missing)}; is it the config.json of a BERT?")
+  for name, only in (("model_type", "bert"), ("position_embedding_type", "absolute")):
+    if values.get(name, only) != only:
+      raise UserError(f"{path}: {name} is {values[name]!r}; only {only!r} is implemented.")
+  config = BertConfig(**{field.name: values[field.name] for field in fields if field.name in values})
+  if config.hidden_act not in HIDDEN_ACTIVATIONS:
+    raise unknown(f"hidden_act in {path}", config.hidden_act, HIDDEN_ACTIVATIONS)
+  if config.hidden_size % config.num_attention_heads:
+    raise UserError(f"{path}: hidden_size {config.hidden_size} is not a multiple of num_attention_heads "
+                    f"{config.num_attention_heads}.")
+  return config
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+  import safetensors
+  import safetensors.numpy
+
+  try:
+    return safetensors.numpy.load_file(path)
+  except (safetensors.SafetensorError, OSError) as error:
+    raise UserError(f"Cannot read {path}: {error}. Is the file cut short?") from error

@@ -1,0 +1,135 @@
+"""Extracted features on disk while a dataset is being prepared: what lets a killed run go on where it was.
+
+    store = FeatureStore(folder, entries)
+    store.add(index, stamp, VideoFeatures(...))      # index: position in the list of videos
+    store.flush()                                    # one new chunk file, whole or not there at all
+    index in store, store[index]
+    FeatureStore(folder)                             # to read what is there, wherever the videos are
+
+A chunk is an .npz of a few hundred videos. A video counts as done while its file has the size and time it had
+when it was read; one that changed since then is extracted again, and the later chunk holds.
+"""
+
+import functools
+import os
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from input_pipeline import files
+from input_pipeline.errors import UserError
+from input_pipeline.raw_dataset import VideoEntry
+
+CHUNK_VIDEOS, CHUNK_SECONDS = 256, 30.0      # a chunk is written after so many videos, or so long
+CHUNKS_IN_MEMORY = 8
+
+
+class VideoFeatures(NamedTuple):
+  """What is known of one video.
+
+  Attributes:
+    views: (V, D) float32 TSM features, a row for each view (sampling.py); the video's feature is their mean.
+    concept_ids: (20,) int32 BiT's best concepts, best first; -1 where the vocabulary is smaller.
+    concept_scores: (20,) float32 their probabilities; 0 where absent.
+    num_frames: frames of the video.
+  """
+
+  views: np.ndarray
+  concept_ids: np.ndarray
+  concept_scores: np.ndarray
+  num_frames: int
+
+
+class Stamp(NamedTuple):
+  """Size (bytes) and modification time (ns) of a file."""
+
+  size: int
+  time: int
+
+
+NO_STAMP = Stamp(0, 0)     # of a file that is not there
+
+
+def stamp(path: Path) -> Stamp:
+  """The stamp of the file at `path`, `NO_STAMP` if there is none."""
+  try:
+    status = path.stat()
+  except OSError:
+    return NO_STAMP
+  return Stamp(status.st_size, status.st_mtime_ns)
+
+
+class FeatureStore:
+  """A folder of chunks, for one list of videos."""
+
+  def __init__(self, folder: Path, entries: Sequence[VideoEntry] | None = None, chunks_in_memory: int = CHUNKS_IN_MEMORY):
+    """Opens or makes the folder.
+
+    Args:
+      folder: of the chunks.
+      entries: whose features these are; None takes what is there without asking whether the videos changed.
+      chunks_in_memory: how many of the chunks that were read last stay in memory.
+
+    Raises:
+      UserError: if a chunk in it cannot be read.
+    """
+    self.folder = folder
+    self._where: dict[int, tuple[int, int]] = {}     # video index -> chunk number, row
+    self._waiting: list[tuple[int, Stamp, VideoFeatures]] = []
+    self._last_flush = time.monotonic()
+    self._num_chunks = 0
+    self._load = functools.lru_cache(chunks_in_memory)(lambda number: self._read(number, VideoFeatures._fields))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.glob("[0-9]*.npz")):
+      number = int(path.stem)
+      self._num_chunks = number + 1
+      (stamps,) = self._read(number, ("stamps",)).values()
+      for row, (index, size, modified) in enumerate(stamps.tolist()):
+        if entries is None or stamp(entries[index].path) == (size, modified):
+          self._where[index] = number, row
+
+  def __contains__(self, index: int) -> bool:
+    return index in self._where
+
+  def __len__(self) -> int:
+    return len(self._where)
+
+  def __getitem__(self, index: int) -> VideoFeatures:
+    """The flushed features of video `index`. Raises: KeyError if there are none."""
+    number, row = self._where[index]
+    chunk = self._load(number)
+    return VideoFeatures(*(chunk[field][row] for field in VideoFeatures._fields))
+
+  def add(self, index: int, read_as: Stamp, features: VideoFeatures) -> None:
+    """Keeps the features of video `index`, whose file had the stamp `read_as`; writes a chunk now and then."""
+    self._waiting.append((index, read_as, features))
+    if len(self._waiting) >= CHUNK_VIDEOS or time.monotonic() - self._last_flush > CHUNK_SECONDS:
+      self.flush()
+
+  def flush(self) -> None:
+    """Writes what is waiting as a new chunk, on disk when this returns."""
+    if self._waiting:
+      arrays = {field: np.stack([getattr(features, field) for _, _, features in self._waiting])
+                for field in VideoFeatures._fields}
+      arrays["stamps"] = np.array([(index, *read_as) for index, read_as, _ in self._waiting], np.int64)
+      with files.replacing(self._path(self._num_chunks)) as file:
+        np.savez(file, **arrays)
+      self._where.update((index, (self._num_chunks, row)) for row, (index, _, _) in enumerate(self._waiting))
+      self._num_chunks += 1
+      self._waiting = []
+    self._last_flush = time.monotonic()
+
+  def _path(self, number: int) -> Path:
+    return self.folder / f"{number:06d}.npz"
+
+  def _read(self, number: int, fields: Sequence[str]) -> dict[str, np.ndarray]:
+    try:
+      with np.load(self._path(number), allow_pickle=False) as chunk:
+        return {field: chunk[field] for field in fields}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+      raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command "
+                      "again; its videos are extracted anew.") from error

@@ -1,0 +1,90 @@
+"""The numbers that may lie beside a dataset: class vectors, a word list with its table, a classifier's rows.
+
+    read_class_vectors("class_vectors.npy", num_classes=620)      # (620, 300) float32, a row a class
+    read_word_list("word_list.json")                              # a word's position is its id
+    read_word_table("word_table.th")                              # (words, 300) float32, a row a word
+    read_classifier_rows("classifier_rows.npy")                   # (400, 2048) float32, a row a seen class
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from input_pipeline import array_files, files
+from input_pipeline.errors import UserError
+
+TABLE_SUFFIXES = (".npy", ".npz", ".th", ".pth")     # of a word table, in order of preference
+
+
+def read_class_vectors(path: str | os.PathLike, num_classes: int) -> np.ndarray:
+  """A vector for each class, (num_classes, V) float32. Raises: UserError naming the file and what is wrong."""
+  vectors = _read_matrix(path)
+  if len(vectors) != num_classes:
+    raise UserError(f"{path} holds {len(vectors)} rows of {vectors.shape[1]} numbers; expected float ({num_classes}, "
+                    "V), a row a class. It belongs to another class list.")
+  return vectors
+
+
+def read_classifier_rows(path: str | os.PathLike) -> np.ndarray:
+  """The rows of a classifier of seen classes, (R, F) float32. Raises: UserError naming the file."""
+  return _read_matrix(path)
+
+
+def read_word_list(path: str | os.PathLike) -> list[str]:
+  """A JSON list of different words; a word's id is its position. Raises: UserError naming the word at fault."""
+  words = files.read_json(path)
+  if not isinstance(words, list) or not words:
+    raise UserError(f"{path}: expected a JSON list of words, got {str(words)[:60]}.")
+  position: dict[str, int] = {}
+  for index, word in enumerate(words):
+    if not isinstance(word, str) or not word:
+      raise UserError(f"{path}: entry {index} is {word!r}, expected a word.")
+    if word in position:
+      raise UserError(f"{path}: {word!r} is entry {position[word]} and entry {index}; words must differ, "
+                      "their positions are their ids.")
+    position[word] = index
+  return words
+
+
+def read_word_table(path: str | os.PathLike) -> np.ndarray:
+  """A vector for each word, (words, E) float32.
+
+  Args:
+    path: a .npy file; or an .npz, .th or .pth file (these two need PyTorch) in which exactly one array, of whatever
+      name, is a matrix of floats.
+
+  Raises:
+    UserError: naming the file, if it cannot be read or holds no such matrix, several, or one that is not finite.
+  """
+  suffix = Path(path).suffix
+  if suffix == ".npy":
+    return _read_matrix(path)
+  arrays = array_files.read_npz(path) if suffix == ".npz" else array_files.read_tensors(path)
+  matrices = [name for name, array in arrays.items() if array.ndim == 2 and array.dtype.kind == "f"]
+  if len(matrices) != 1:
+    held = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items()) or "nothing"
+    raise UserError(f"{path}: expected exactly one matrix of floats, a row a word; it holds {held}.")
+  return _checked(path, arrays[matrices[0]])
+
+
+def _read_matrix(path: str | os.PathLike) -> np.ndarray:
+  try:
+    array = np.load(path, allow_pickle=False)
+  except (OSError, ValueError, EOFError) as error:
+    raise UserError(f"Cannot read {path} as a .npy file of numbers: {error}. Is it whole?") from error
+  if not isinstance(array, np.ndarray):
+    raise UserError(f"{path} is an archive of arrays (.npz); expected a single array (.npy).")
+  return _checked(path, array)
+
+
+def _checked(path: str | os.PathLike, array: np.ndarray) -> np.ndarray:
+  if array.ndim != 2 or not array.size or array.dtype.kind != "f":
+    raise UserError(f"{path} holds {array.dtype} {array.shape}; expected a matrix of floats.")
+  with np.errstate(over="ignore"):
+    array = array.astype(np.float32)
+  finite = np.isfinite(array)
+  if not finite.all():
+    row, column = np.argwhere(~finite)[0].tolist()
+    raise UserError(f"{path}: row {row}, column {column} is {array[row, column]}; expected finite numbers.")
+  return array

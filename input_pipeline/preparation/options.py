@@ -1,0 +1,190 @@
+"""What somebody asks `prepare` for: the dataset, where its videos are, and how they become features.
+
+    options = PrepareOptions("ucf101_zsar", "data", source="/data/UCF-101", tsm=..., bit=..., concepts=..., num_shards=8)
+    options.raw_dataset()                        # the videos that the dataset expects
+    options.command(shard_index=3)              # "python -m input_pipeline.prepare --dataset=ucf101_zsar ..."
+
+Its fields are the command's flags of the same names. They are plain values, so that a options can travel to another
+machine; paths are absolute.
+"""
+
+import dataclasses
+import functools
+import inspect
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from input_pipeline import datasets
+from input_pipeline.errors import UserError
+from input_pipeline.metadata.concepts import Concept, read_concepts
+from input_pipeline.raw_dataset import RawDataset, check
+from input_pipeline.videos.sampling import ViewSampling
+
+PATHS = ("data_dir", "source", "tsm", "bit", "concepts", "metadata", "classes", "videos", "features",
+         "concept_predictions")
+DATASET_OPTIONS = ("metadata", "classes", "videos", "split_seed", "num_splits")     # flags that some datasets take
+FEATURE_SUFFIXES = frozenset({".npy"})
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareOptions:
+  """See the module; None where the flag was not given.
+
+  Attributes:
+    dataset: its name.
+    data_dir: where datasets lie.
+    source: folder of the videos or of the published feature layout; default `data_dir`/sources/`dataset`.
+    tsm, bit: weights; default those that come with the dataset, if any. Not for features that are files.
+    concepts: the names of BiT's outputs, a concepts.jsonl; default the one that comes with the dataset, if any.
+    batch_size: videos a batch and device.
+    num_workers: threads that decode; default one a core.
+    temporal_samples, spatial_crops, dense_stride: see `views.ViewSampling`.
+    metadata: folder of published class lists; default `data_dir`/metadata.
+    classes, videos: lists of one's own; see the dataset video_folder.
+    split_seed, num_splits: of random class splits.
+    features: folder of one .npy file a video, in place of TSM's features.
+    concept_predictions: JSON file of the objects in these videos.
+    num_shards: parts that the extraction is divided into.
+
+  Raises:
+    UserError: a value cannot be, or the dataset does not take it.
+  """
+
+  dataset: str
+  data_dir: Path
+  source: Path | None = None
+  tsm: Path | None = None
+  bit: Path | None = None
+  concepts: Path | None = None
+  batch_size: int = 8
+  num_workers: int = os.cpu_count() or 1
+  temporal_samples: int = 1
+  spatial_crops: int = 1
+  dense_stride: int = 0
+  metadata: Path | None = None
+  classes: Path | None = None
+  videos: Path | None = None
+  split_seed: int | None = None
+  num_splits: int | None = None
+  features: Path | None = None
+  concept_predictions: Path | None = None
+  num_shards: int = 1
+
+  def __post_init__(self):
+    for name in PATHS:
+      value = getattr(self, name)
+      if isinstance(value, str) and not value.strip():      # would be the current folder
+        raise UserError(f"--{name} is empty, expected a path. Give one, or leave --{name} out; is a variable in your "
+                        "command not set?")
+      if value is not None:
+        object.__setattr__(self, name, Path(value).absolute())
+    there = next(path for path in (self.folder, *self.folder.parents) if os.path.exists(path))
+    if not there.is_dir():
+      raise UserError(f"--data_dir={self.data_dir}: {there} is a file, expected a folder. Give another --data_dir.")
+    if self.batch_size < 1 or self.num_workers < 1:
+      raise UserError(f"batch_size and num_workers must be at least 1, got {self.batch_size} and {self.num_workers}.")
+    _ = self.views      # that they can be
+    if self.num_shards < 1:
+      raise UserError(f"--num_shards={self.num_shards} must be at least 1: into how many parts to divide the videos.")
+    if self.split_seed is not None and self.split_seed < 0:
+      raise UserError(f"--split_seed={self.split_seed} must be 0 or more.")
+    for name in DATASET_OPTIONS:
+      if getattr(self, name) is not None and name not in _parameters(self.dataset):
+        takers = [other for other in sorted(datasets.DATASETS) if name in _parameters(other)]
+        raise UserError(f"--{name}={getattr(self, name)} was given, but {self.dataset} does not take it; "
+                        f"{', '.join(takers) or 'no dataset'} would. Leave it out.")
+
+  @property
+  def folder(self) -> Path:
+    """Where the dataset's versions lie."""
+    return self.data_dir / self.dataset
+
+  @property
+  def extractions(self) -> Path:
+    """Where features wait until there is a dataset of them."""
+    return self.data_dir / "extraction" / self.dataset
+
+  @property
+  def from_features_alone(self) -> bool:
+    """Whether the features' files tell which videos there are."""
+    return bool(self.features and not self.source and "suffixes" in _parameters(self.dataset))
+
+  @property
+  def root(self) -> Path:
+    """Folder of the videos or of the feature files."""
+    return self.features if self.from_features_alone else self.source or self.data_dir / "sources" / self.dataset
+
+  @functools.cached_property
+  def views(self) -> ViewSampling:
+    """What TSM is to see of a video."""
+    return ViewSampling(self.temporal_samples, self.spatial_crops, self.dense_stride)
+
+  @functools.cached_property
+  def vocabulary(self) -> list[Concept]:
+    """What `concepts` holds; [] if it was not given."""
+    vocabulary = read_concepts(self.concepts) if self.concepts else []
+    if self.concepts and not vocabulary:
+      raise UserError(f"--concepts={self.concepts} is empty; expected one {{\"wnid\", \"name\", \"definition\"}} "
+                      "a line.")
+    return vocabulary
+
+  def raw_dataset(self) -> RawDataset:
+    """What the dataset expects to be there.
+
+    Raises:
+      UserError: something about the source or the lists is wrong.
+    """
+    takes = _parameters(self.dataset)
+    given = {name: getattr(self, name) for name in DATASET_OPTIONS if getattr(self, name) is not None}
+    if "metadata" in takes:
+      given["metadata"] = self._metadata_folder
+    if self.from_features_alone:
+      given["suffixes"] = FEATURE_SUFFIXES
+    raw_dataset = check(datasets.load(self.dataset).raw_dataset(self.root, **given))
+    if self.features:
+      entries = [entry._replace(path=self.features / f"{entry.name}.npy") for entry in raw_dataset.entries]
+      raw_dataset = raw_dataset._replace(entries=entries)
+      if not self.concept_predictions:
+        raw_dataset = raw_dataset._replace(concepts=[])
+    return raw_dataset._replace(concepts=self.vocabulary) if self.vocabulary else raw_dataset
+
+  @property
+  def _metadata_folder(self) -> Path:
+    return self.metadata or self.data_dir / "metadata"
+
+  def chosen(self) -> dict[str, Any]:
+    """What else decides the dataset, given or by default, besides root, weights, views and vocabulary."""
+    takes = _parameters(self.dataset)
+    values = {name: getattr(self, name) if getattr(self, name) is not None else takes[name].default
+              for name in DATASET_OPTIONS if name in takes}
+    if "metadata" in takes:
+      values["metadata"] = self._metadata_folder
+    values.update({name: getattr(self, name) for name in ("features", "concept_predictions")})
+    return {name: str(value) if isinstance(value, Path) else value
+            for name, value in values.items() if value is not None}
+
+  def given(self) -> dict[str, Any]:
+    """Those of `chosen`, and fields of `views`, that were asked for in so many words."""
+    defaults = {field.name: field.default for field in dataclasses.fields(self)}
+    return {name: value for name, value in {**self.chosen(), **dataclasses.asdict(self.views)}.items()
+            if getattr(self, name) != defaults[name]}
+
+  def command(self, without: tuple[str, ...] = (), **more: Any) -> str:
+    """The command line that asks for this.
+
+    Args:
+      without: fields that it does not need.
+      more: further flags.
+    """
+    flags = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+             if field.name not in without and getattr(self, field.name) != field.default}
+    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in {**flags, **more}.items()]
+    return shlex.join(["python", "-m", "input_pipeline.prepare", *words])
+
+
+def _parameters(dataset: str) -> Mapping[str, inspect.Parameter]:
+  """What the dataset's `raw_dataset` takes. Raises: UserError if there is no such dataset."""
+  return inspect.signature(datasets.load(dataset).raw_dataset).parameters

@@ -1,0 +1,136 @@
+"""The TFDS builder that all datasets of features share: array_record files without TensorFlow.
+
+    class Builder(FeatureBuilder):          # in input_pipeline/datasets/NAME/NAME_dataset_builder.py
+      VERSION = tfds.core.Version("1.0.0")
+
+    Builder(content=content, data_dir="data", file_format="array_record").download_and_prepare()
+
+The example order is that of the videos. TFDS generates into a folder of another name and renames it at the
+end, with the class list, the vocabulary and all other files beside the examples: a dataset is whole or not
+there.
+"""
+
+import functools
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import writer
+from tensorflow_datasets.proto import tf_example_pb2
+
+from input_pipeline import files, manifest
+from input_pipeline.metadata import class_splits, concepts, descriptions
+from input_pipeline.preparation.shards import Features
+from input_pipeline.raw_dataset import SPLITS, RawDataset, VideoEntry
+
+UNDIVIDED = "undivided"   # how a single split "all" is stored; TFDS keeps that name for all splits together
+SHARD_BYTES = 128 << 20   # of features in a file; TFDS holds this much in memory while it writes
+
+
+class Content(NamedTuple):
+  """What a builder writes.
+
+  Attributes:
+    raw_dataset: entries, classes, vocabulary and splits.
+    store: the features of the entries, by position in `raw_dataset.entries`, of at least one.
+    skipped: why a video is not in the store, by position.
+    source: written to source.json; "root" is the absolute folder of the videos or of the feature files.
+  """
+
+  raw_dataset: RawDataset
+  store: Features
+  skipped: dict[int, str]
+  source: dict[str, Any]
+
+  @property
+  def shape(self) -> tuple[int, int]:
+    """V and D of its features. Raises: ValueError if there are none."""
+    for index in range(len(self.raw_dataset.entries)):
+      if index in self.store:
+        return self.store[index].views.shape
+    raise ValueError("no video has features")
+
+
+class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+  """Writes examples of `name`, `feature`, `concept_ids`, `concept_scores`, `label` and `num_frames`.
+
+  `feature` (D,) is the mean over the views of a video. Where there are several, `views` (V, D) holds each.
+  """
+
+  def __init__(self, *, content: Content, **kwargs: Any):
+    """Args: content: what to write; kwargs: as for every TFDS builder (data_dir, file_format)."""
+    self._content = content
+    self._num_views, self._feature_dim = content.shape
+    super().__init__(**kwargs)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    def array(dtype: type[np.generic], *shape: int) -> tfds.features.Tensor:
+      return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
+
+    several = {"views": array(np.float32, self._num_views, self._feature_dim)} if self._num_views > 1 else {}
+    return self.dataset_info_from_configs(
+        features=tfds.features.FeaturesDict({
+            "name": tfds.features.Text(),
+            "feature": array(np.float32, self._feature_dim),
+            **several,
+            "concept_ids": array(np.int32, concepts.TOP_CONCEPTS),
+            "concept_scores": array(np.float32, concepts.TOP_CONCEPTS),
+            "label": tfds.features.Scalar(np.int64),
+            "num_frames": tfds.features.Scalar(np.int64),
+        }),
+        disable_shuffling=True,
+    )
+
+  def _example_writer(self) -> writer.ExampleWriter:
+    return _Writer(file_format=self.info.file_format)
+
+  def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, Sequence[Callable[[], Iterator]]]:
+    self._write_beside()
+    per_file = max(SHARD_BYTES // (4 * self._feature_dim * (1 + self._num_views)), 1)
+    shards = {}
+    for split in SPLITS:
+      rows = [index for index, entry in enumerate(self._content.raw_dataset.entries)
+              if entry.split == split and index in self._content.store]
+      if rows:
+        shards[UNDIVIDED if split == "all" else split] = [
+            functools.partial(self._examples, rows[start:start + per_file])
+            for start in range(0, len(rows), per_file)]
+    return shards
+
+  def _examples(self, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for index in rows:
+      entry: VideoEntry = self._content.raw_dataset.entries[index]
+      fields = self._content.store[index]._asdict()
+      views = fields.pop("views")
+      several = {"views": views} if self._num_views > 1 else {}
+      yield index, {"name": entry.name, "label": entry.label, "feature": views.mean(axis=0), **several, **fields}
+
+  def _write_beside(self) -> None:
+    """The files beside the examples; `data_path` is the unfinished folder while TFDS generates."""
+    folder, raw_dataset = self.data_path, self._content.raw_dataset
+    descriptions.write_classes(folder / "classes.jsonl", raw_dataset.classes)
+    if raw_dataset.concepts:
+      concepts.write_concepts(folder / "concepts.jsonl", raw_dataset.concepts)
+    if raw_dataset.splits is not None:
+      class_splits.write_splits(folder / "class_splits.json", raw_dataset.splits)
+    skipped = [{"name": raw_dataset.entries[index].name, "reason": reason}
+               for index, reason in sorted(self._content.skipped.items())]
+    files.write_jsonl(folder / "skipped.jsonl", skipped)
+    files.write_json(folder / "source.json", self._content.source)
+    manifest.write(folder / manifest.NAME, self.name, raw_dataset, self._content.store)
+    for name, path in raw_dataset.extras.items():
+      shutil.copyfile(path, folder / name)
+
+
+class _Writer(writer.ExampleWriter):
+  """TFDS's writer; the same examples give the same bytes in every process, and a full disk is an OSError here too."""
+
+  def write(self, path: str, examples: Iterable[tuple[int, bytes]]) -> None:
+    in_order = ((key, tf_example_pb2.Example.FromString(example).SerializeToString(deterministic=True))
+                for key, example in examples)
+    try:
+      super().write(path, in_order)
+    except RuntimeError as error:     # what array_record makes of it
+      raise OSError(f"{path}: {error}") from error

@@ -1,0 +1,382 @@
+"""Videos as the backbones take them: the right frames, exactly, resized and cropped, from one decode.
+
+    clip = video.read_clip("drumming.mp4")     # raises VideoError, whose text is the reason to skip the file
+    clip.tsm                                   # (V, 8, 224, 224, 3) uint8 RGB, frames for TSM; V views, by default 1
+    clip.bit[clip.bit_mask]                    # (at most 8, 224, 224, 3) uint8 RGB, frames for BiT
+
+A frame's index is its place in presentation order. Time stamps play no part (a frame shown for ten seconds
+counts once), frames that an edit list cuts away do not count, and pictures are turned as the file's display
+matrix says.
+"""
+
+import contextlib
+import io
+import itertools
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
+from PIL import Image
+
+from input_pipeline.videos.sampling import SEGMENTS, ViewSampling, bit_indices, centre_box
+
+# Codecs whose every packet is one frame, so that packets alone tell the order (VP8 has packets without one).
+FRAME_PER_PACKET = frozenset({"h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg"})
+NO_PICTURE_BYTES = 19     # an MPEG-4 packet up to this size may say "no picture", as in AVI files by XviD and DivX
+WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<script", b"<?xml")   # how one begins, or a server's refusal
+KEEP_BYTES = 64 * 2**20   # packets of files up to this size stay in memory between indexing and decoding
+
+
+class VideoError(Exception):
+  """A file that gives no frames; the message is a short reason in plain words, without the file's name."""
+
+
+class ClipFrames(NamedTuple):
+  """What both backbones see of one video.
+
+  S is the crop's side; of three crops, TSM's S is the frames' shorter side.
+  """
+
+  tsm: np.ndarray        # uint8 (V, 8, S, S, 3) RGB, in the views' order (sampling.py); short videos repeat frames
+  bit: np.ndarray        # uint8 (8, S, S, 3) RGB, in time order; zeros where bit_mask is False
+  bit_mask: np.ndarray   # bool (8,), True on the first min(8, num_frames) rows
+  num_frames: int        # of the whole video
+
+
+def preprocess(frame: np.ndarray, shorter_side: int = 256, crop: int = 224) -> np.ndarray:
+  """Resizes the shorter side and cuts the centre square, by the rules of torchvision's Resize and CenterCrop.
+
+  Args:
+    frame: uint8 (H, W, 3).
+    shorter_side: pixels of the shorter side after the resize.
+    crop: side of the square, at most `shorter_side`.
+
+  Returns:
+    uint8 (crop, crop, 3).
+  """
+  image = resize(frame, shorter_side)
+  return np.array(image.crop(centre_box(*image.size, crop)))
+
+
+def resize(frame: np.ndarray, shorter_side: int) -> Image.Image:
+  """uint8 (H, W, 3) as an image of that shorter side (PIL's antialiased bilinear filter)."""
+  image = Image.fromarray(frame)
+  short, long = sorted(image.size)
+  if short != shorter_side:
+    longer_side = int(shorter_side * long / short)
+    size = (shorter_side, longer_side) if image.width == short else (longer_side, shorter_side)
+    image = image.resize(size, Image.Resampling.BILINEAR)
+  return image
+
+
+def count_frames(path: str | os.PathLike) -> int:
+  """Number of frames the video shows: read off its packets where they can be trusted, else by decoding it.
+
+  Damage inside an otherwise whole file is seen only by decoding, so `read_clip` may find fewer.
+
+  Raises:
+    VideoError: if there is no such file, or no frame in it.
+  """
+  with _open(path) as video:
+    return len(video.index.pts) if video.index else sum(1 for _ in video.decode_all())
+
+
+def read_frames(path: str | os.PathLike, indices: Sequence[int]) -> list[np.ndarray]:
+  """The frames at `indices` (presentation order, 0-based, in any order, repeats allowed).
+
+  An index outside the video gives frame 0, as in the published extractor.
+
+  Returns:
+    One uint8 (H, W, 3) RGB array for each index.
+
+  Raises:
+    VideoError: if there is no such file, or no frame in it.
+  """
+  def inside(num_frames: int) -> list[int]:
+    return [i if 0 <= i < num_frames else 0 for i in map(int, indices)]
+
+  with _open(path) as video:
+    num_frames, frames = _pick(video, inside, lambda rgb: rgb)
+  return [frames[i] for i in inside(num_frames)]
+
+
+def read_clip(
+    path: str | os.PathLike, shorter_side: int = 256, crop: int = 224, views: ViewSampling = ViewSampling()
+) -> ClipFrames:
+  """The preprocessed frames of one video for TSM and BiT; a frame wanted more than once is decoded and resized once.
+
+  Args:
+    path: the file.
+    shorter_side, crop: pixels, see `preprocess`.
+    views: what TSM sees. BiT sees the centre squares, whatever they are.
+
+  Raises:
+    VideoError: if there is no such file, or no frame in it.
+  """
+  def cut(rgb: np.ndarray) -> list[np.ndarray]:   # BiT's square, then TSM's
+    image = resize(rgb, shorter_side)
+    return [np.array(image.crop(box)) for box in (centre_box(*image.size, crop), *views.boxes(*image.size, crop))]
+
+  with _open(path) as video:
+    num_frames, frames = _pick(video, lambda n: [*views.frames(n).flat, *bit_indices(n)], cut)
+  tsm = np.stack([[frames[i][1 + place] for i in sample]
+                  for place in range(views.spatial_crops) for sample in views.frames(num_frames)])
+  objects = [frames[i][0] for i in bit_indices(num_frames)]
+  bit = np.zeros((SEGMENTS, crop, crop, 3), np.uint8)
+  bit[:len(objects)] = objects
+  return ClipFrames(tsm, bit, np.arange(len(bit)) < len(objects), num_frames)
+
+
+def write_video(
+    path: str | os.PathLike, frames: Iterable[np.ndarray], fps: float = 24, codec: str = "libx264", **options
+) -> None:
+  """Encodes an mp4 file; the same frames give the same bytes on every run with the same libraries.
+
+  Args:
+    path: replaced atomically; its folder is made if needed.
+    frames: at least one; uint8 (H, W, 3) RGB, all of one size. Colour is stored at half resolution (yuv420p)
+      if H and W are even, at full resolution (yuv444p, which fewer players know) if not.
+    fps: frames a second.
+    codec: an encoder of FFmpeg's that mp4 can hold.
+    **options: the encoder's own, e.g. crf=18, g=12, bf=0. libx264's start from a fast preset at crf=20, and
+      without its macroblock tree, which reads memory that it never wrote.
+
+  Raises:
+    ValueError: no frames, frames of several sizes, or an option that the encoder does not know.
+  """
+  path, frames = Path(path), iter(frames)
+  first = next(frames, None)
+  if first is None:
+    raise ValueError(f"no frames to write to {path}")
+  defaults = {"preset": "superfast", "tune": "fastdecode", "crf": 20, "mbtree": 0} if codec == "libx264" else {}
+  options = {name: str(value) for name, value in {**defaults, **options}.items()}
+  buffer = io.BytesIO()
+  with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+    stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+    stream.height, stream.width, _ = first.shape
+    stream.pix_fmt = "yuv444p" if stream.height % 2 or stream.width % 2 else "yuv420p"
+    # How threads share the work changes the bytes, and small frames are not worth a thread's start.
+    stream.codec_context.thread_count = 1
+    stream.codec_context.flags |= Flags.bitexact
+    for frame in itertools.chain([first], frames):
+      if frame.shape != first.shape or frame.dtype != np.uint8:
+        raise ValueError(f"frames must be uint8 {first.shape} as the first, got {frame.dtype} {frame.shape}")
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+    container.mux(stream.encode(None))
+    if stream.codec_context.options:   # what the encoder left over
+      raise ValueError(f"{codec} does not know the option {', '.join(stream.codec_context.options)}")
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  try:   # as files.replacing, but without waiting for the disk, which takes as long as encoding a small clip
+    temporary.write_bytes(buffer.getbuffer())
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+class _Packet(NamedTuple):
+  """What is known of a packet before it is decoded."""
+
+  pts: int | None   # in the stream's time base
+  key: bool         # decoding can begin here
+  hidden: bool      # cut away by an edit list: others need it, but it is not shown
+
+
+class _Index(NamedTuple):
+  """Where the n shown frames are, in presentation order."""
+
+  pts: list[int]      # (n,) strictly ascending
+  starts: list[int]   # (n,) position of the keyframe packet from which decoding gives the frame exactly
+
+
+class _Untrusted(Exception):
+  """The decoder gives other frames than the packets promised."""
+
+
+def _index(packets: list[_Packet]) -> _Index | None:
+  """The index of a stream's packets (in decoding order), or None if they leave any doubt."""
+  if not packets or not packets[0].key or any(packet.pts is None for packet in packets):
+    return None
+  keys, shown = [], []
+  for position, packet in enumerate(packets):
+    if packet.key:
+      keys.append(position)
+    if not packet.hidden:
+      # Frames stored after a keyframe but shown before it (open GOP) need the keyframe before that one.
+      start = next((key for key in reversed(keys) if packets[key].pts <= packet.pts), None)
+      if start is None:
+        return None
+      shown.append((packet.pts, start))
+  shown.sort()
+  pts, starts = [pts for pts, _ in shown], [start for _, start in shown]
+  return _Index(pts, starts) if pts and len(set(pts)) == len(pts) else None
+
+
+class _Video:
+  """The packets and frames of an open file; `index` is None where the packets cannot be trusted."""
+
+  def __init__(self, container: av.container.InputContainer):
+    stream = _film(container)
+    self._path = container.name
+    self._context = stream.codec_context
+    # One video is one thread's work: callers read several at once, and small frames are not worth more.
+    self._context.thread_type, self._context.thread_count = "NONE", 1
+    codec = self._context.codec.canonical_name
+    is_mpeg4 = codec == "mpeg4"
+    self._kept = [] if container.size <= KEEP_BYTES else None
+    self.packets, trusted = [], True
+    try:
+      for packet in container.demux(stream):
+        if packet.size:
+          self.packets.append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard))
+          trusted &= not (packet.is_corrupt or is_mpeg4 and packet.size <= NO_PICTURE_BYTES)
+          if self._kept is not None:
+            self._kept.append(packet)
+    except av.FFmpegError:   # the file breaks off
+      trusted = False
+    trusted &= codec in FRAME_PER_PACKET
+    self.index = _index(self.packets) if trusted else None
+
+  def _read(self) -> Iterator[av.Packet | None]:
+    """The packets again, and the None at which a decoder hands out what it holds back."""
+    if self._kept is not None:
+      yield from self._kept
+    else:
+      with _av_open(self._path) as container, contextlib.suppress(av.FFmpegError):
+        yield from (packet for packet in container.demux(_film(container)) if packet.size)
+    yield None
+
+  def decode_all(self) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(index, frame) of every frame that decodes, at least one; a damaged packet costs no other's frame."""
+    self._context.flush_buffers()
+    index = itertools.count()
+    for packet in self._read():
+      with contextlib.suppress(av.FFmpegError):
+        for frame in self._context.decode(packet):
+          yield next(index), frame
+    if next(index) == 0:
+      raise VideoError("no frame in it can be decoded")
+
+  def decode_near(self, indices: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(index, frame), ascending, of the frames at `indices` and of those decoded on the way to them.
+
+    Wherever a keyframe allows, packets before the next wanted frame are passed over: that is all that a seek
+    would do, and it does not depend on how well the container seeks. Raises _Untrusted.
+    """
+    pts, starts = self.index
+    missing = sorted(set(indices), reverse=True)
+    jumped = True
+    for position, packet in enumerate(self._read()):
+      if not missing:
+        return
+      if starts[missing[-1]] > position:
+        jumped = True
+        continue
+      if jumped:
+        self._context.flush_buffers()
+        landing = self.packets[position].pts
+        upcoming = bisect_left(pts, landing)
+        jumped = False
+      try:
+        frames = self._context.decode(packet)
+      except av.FFmpegError as error:
+        raise _Untrusted from error
+      for frame in frames:
+        if frame.pts is None or frame.is_corrupt or upcoming == len(pts) or frame.pts > pts[upcoming]:
+          raise _Untrusted
+        if frame.pts == landing and not frame.key_frame:   # the container's word for it was wrong
+          raise _Untrusted
+        if frame.pts == pts[upcoming]:   # smaller: shown before the keyframe, and not to be had from there
+          if missing and upcoming == missing[-1]:
+            missing.pop()
+          yield upcoming, frame
+          upcoming += 1
+    if missing:
+      raise _Untrusted
+
+
+def _pick(
+    video: _Video, choose: Callable[[int], Iterable[int]], convert: Callable[[np.ndarray], Any]
+) -> tuple[int, dict[int, Any]]:
+  """(number of frames, {index: converted frame}) for the indices that `choose` wants of that many frames."""
+  to_rgb = VideoReformatter()
+
+  def collect(frames: Iterable[tuple[int, av.VideoFrame]], wanted: set[int]) -> tuple[int, dict]:
+    found, index = {}, -1
+    for index, frame in frames:
+      if index in wanted:
+        found[index] = convert(_upright_rgb(frame, to_rgb))
+    return index + 1, found
+
+  if video.index:
+    num_frames = len(video.index.pts)
+    wanted = set(choose(num_frames))
+    with contextlib.suppress(_Untrusted):
+      return num_frames, collect(video.decode_near(wanted), wanted)[1]
+  guess = max(1, sum(not packet.hidden for packet in video.packets))
+  for _ in range(3):   # the guess is nearly always right; if not, the second time it is
+    num_frames, found = collect(video.decode_all(), set(choose(guess)))
+    if num_frames == guess:
+      return num_frames, found
+    guess = num_frames
+  raise VideoError("damaged: it decodes to another number of frames each time")
+
+
+def _upright_rgb(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:
+  """The picture as it is to be shown: uint8 (H, W, 3), turned and mirrored by the display matrix."""
+  rgb = to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
+  try:
+    a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5].tolist()
+  except KeyError:
+    pass
+  except ValueError:   # PyAV lists none where one is of a kind new to it (EXIF), but still tells the angle
+    rgb = np.rot90(rgb, round(frame.rotation / 90))
+  else:   # x' = a x + c y, y' = b x + d y: one of the eight ways to lay a rectangle down
+    if abs(b) > abs(a):
+      rgb, a, d = rgb.transpose(1, 0, 2), c, b
+    rgb = rgb[::-1 if d < 0 else 1, ::-1 if a < 0 else 1]
+  return np.ascontiguousarray(rgb)
+
+
+def _film(container: av.container.InputContainer) -> av.VideoStream:
+  """The first video stream that is not a cover picture."""
+  streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+  if not streams:
+    raise VideoError("no video stream in it" + (", only sound" if container.streams.audio else ""))
+  if streams[0].codec_context is None:
+    raise VideoError("its video is of a kind that FFmpeg cannot decode")
+  return streams[0]
+
+
+def _av_open(path: str) -> av.container.InputContainer:
+  # Only local files: a playlist given as a video must not reach for the network.
+  return av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"})
+
+
+@contextlib.contextmanager
+def _open(path: str | os.PathLike) -> Iterator[_Video]:
+  """Opens a file and reads its packets; what FFmpeg finds wrong with it inside the block is a VideoError."""
+  try:
+    with open(path, "rb") as file:
+      beginning = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+      if not file.tell():
+        raise VideoError("the file is empty (0 bytes)")
+      if beginning.startswith(WEB_PAGE):
+        raise VideoError("looks like a web page, not a video; its download probably failed")
+  except OSError as error:
+    raise VideoError(f"cannot be opened: {error.strerror.lower()}") from error
+  reason = "not a video, or cut off or damaged at its start"
+  try:
+    with _av_open(os.path.abspath(path)) as container:
+      reason = "cannot be decoded"
+      yield _Video(container)
+  except av.FFmpegError as error:
+    raise VideoError(f"{reason} ({error.strerror.lower()})") from error
