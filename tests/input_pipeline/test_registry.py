@@ -32,5 +32,5 @@ def test_load_gives_what_the_module_declares(registry):
 def test_unknown_name_lists_the_near_ones(registry):
   with pytest.raises(UserError, match="Unknown fruit 'aple'. Did you mean apple?"):
     registry.load("aple")
-  with pytest.raises(UserError, match="Unknown --fruit 'helper'. Known: apple, broken, pear."):
-    registry.check("helper", "--fruit")
+  with pytest.raises(UserError, match="Unknown --fruit 'xyz'. Known: apple, broken, pear."):
+    registry.check("xyz", "--fruit")
