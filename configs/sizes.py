@@ -3,11 +3,11 @@
     config = sizes.adapt(config)
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-BERT = Path(__file__).resolve().parents[1] / "input_pipeline" / "datasets" / "toy_actions" / "bert"
 SMALL = ("ucf101_zsar", "hmdb51_zsar", "olympics_zsar", "video_folder")     # some hundred to some thousand videos
 
 
@@ -33,6 +33,11 @@ def _to_toy(config: ConfigDict) -> None:
   config.data.concept_definitions.input = False     # short object sequences: the toy's steps take a third of the time
   if "text_backbone" in config.model:
     config.model.embed_dim = 128
-    config.model.text_backbone.name_or_path = str(BERT)
+    config.model.text_backbone.name_or_path = str(_datasets() / "toy_actions" / "bert")
     config.model.text_backbone.trainable_from = "embeddings"
     config.model.text_backbone.hidden_dim = 128
+
+
+def _datasets() -> Path:
+  """Folder of the datasets' modules and files; nothing is imported."""
+  return Path(find_spec("input_pipeline").origin).resolve().parent / "datasets"

@@ -17,9 +17,9 @@ import jax
 import numpy as np
 from absl import flags, logging
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from er_jax import cross_dataset, evaluate, methods, provenance, train
+from er_jax import config_files, cross_dataset, evaluate, methods, provenance, train
 from er_jax.experiment import Experiment
 from er_jax.results import plots, tables
 from input_pipeline import datasets, errors, files, loaders
@@ -35,7 +35,7 @@ CHANGEABLE_FIELDS = ("num_epochs", "eval_batch_size", "log_every_steps", "parall
 
 def define_flags() -> None:
   """The command's flags; not defined on import, because scripts that call `run` have flags of their own."""
-  config_flags.DEFINE_config_file("config", None, "A file of configs/, with :DATASET behind it if wanted.")
+  config_files.define_flag("A name or file of configs/, with :DATASET behind it if wanted.")
   flags.DEFINE_string("workdir", None, "Where the run is kept; runs/METHOD-DATASET if not given.")
   flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
   flags.DEFINE_string("checkpoint", None, "With --mode=eval: evaluate this checkpoint folder.")

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from er_jax import main
+from er_jax import compare, main
 from input_pipeline.errors import Failure, UserError
-from scripts import compare
 from tests.er_jax.small import SlowTable, SmallDataset, small_config
 
 ROOT = Path(__file__).resolve().parents[2]
