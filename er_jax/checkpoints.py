@@ -1,8 +1,8 @@
 """Checkpoints of a run, by Orbax: everything that a killed run needs to go on as if nothing had happened.
 
     checkpoints = Checkpoints(workdir / "checkpoints")
-    checkpoints.save(state, record)                      # state: TrainState of NumPy arrays
-    state, record = checkpoints.restore(like=state)      # the latest one
+    checkpoints.save(state, best)                        # state: TrainState of NumPy arrays
+    state, best = checkpoints.restore(like=state)        # the latest one
     params = load_params("runs/x/checkpoints/120", like=params)
 
 The batches and random numbers of step t are functions of (seed, t), so the step is also the position of the data
@@ -64,27 +64,27 @@ class Checkpoints:
     """The step of the newest whole checkpoint, None if there is none."""
     return self._manager.latest_step()
 
-  def save(self, state: Any, record: BestSoFar) -> None:
+  def save(self, state: Any, best: BestSoFar) -> None:
     """Writes the state at its step, if it is not there yet, and drops checkpoints that are neither latest nor best.
 
     Raises:
       Failure: if the disk is full or not writable; the checkpoints written before stay whole.
     """
     step = int(state.step)
-    self._policy.best = record.best_steps
+    self._policy.best = best.best_steps
     if step == self.latest_step:
       return
     try:
       with _quiet():
         self._manager.save(step, args=ocp.args.Composite(
-            **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(record.to_json())}))
+            **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(best.to_json())}))
         self._manager.wait_until_finished()
     except (OSError, ValueError) as error:
       raise Failure(f"Cannot write the checkpoint of step {step} to {self._folder}: {error}. Earlier checkpoints "
                       "are whole; make room and start the same command again to go on.") from error
 
   def restore(self, like: Any, step: int | None = None) -> tuple[Any, BestSoFar]:
-    """State and record at `step`, by default the latest.
+    """State, and what was best so far, at `step`, by default the latest.
 
     Args:
       like: a state of the same structure, shapes and dtypes.
@@ -101,8 +101,8 @@ class Checkpoints:
         **{STATE: ocp.args.StandardRestore(_abstract(like)), RECORD: ocp.args.JsonRestore()}))
     return restored[STATE], BestSoFar.from_json(restored[RECORD])
 
-  def record(self) -> BestSoFar:
-    """The latest checkpoint's record. Raises: UserError if there is no checkpoint."""
+  def best_so_far(self) -> BestSoFar:
+    """As of the latest checkpoint. Raises: UserError if there is no checkpoint."""
     if self.latest_step is None:
       raise UserError(f"No checkpoint in {self._folder}. Train first (--mode=train), or name one with --checkpoint.")
     restored = self._manager.restore(self.latest_step, args=ocp.args.Composite(**{RECORD: ocp.args.JsonRestore()}))

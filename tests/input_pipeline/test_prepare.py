@@ -26,7 +26,6 @@ from input_pipeline.metadata.concepts import Concept, write_concepts
 from tests.input_pipeline.published_layout import write_layout
 from tests.input_pipeline.small_preparation import (
   NUM_VIDEOS,
-  Inputs,
   assert_same,
   chunks,
   examples,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import ClassSplits, RandomSplits, random_splits, read_splits, write_splits
+from input_pipeline.metadata.class_splits import ClassSplits, random_splits, read_splits, write_splits
 
 GOOD = {"seen": [4, 0], "val": [[1], [2]], "test": [[2, 3], [3, 1]]}
 
