@@ -20,7 +20,7 @@ from er_jax.batch_builder import BatchBuilder
 from er_jax.experiment import Experiment
 from er_jax.steps import Banks, Steps, TrainState, device_banks
 from input_pipeline.loaders import Batch, eval_batches, examples
-from scripts.benchmarking.data import MadeUpDataset, Size, write_bert_folder
+from scripts.benchmarking.data import Size, made_up_dataset, write_bert_folder
 
 DROPOUTS = ("text_backbone", "text_encoder", "video_encoder", "fusion_mlp")
 
@@ -32,14 +32,14 @@ class Recognition:
     self.size = size
     write_bert_folder(folder, size)
     self.configs = {dropout: _config(size, folder, dropout) for dropout in (True, False)}
-    self.dataset = MadeUpDataset(folder, size)
+    self.dataset = made_up_dataset(folder, size)
     experiment = Experiment(self.configs[False], folder, self.dataset)
     self.method, self.parallel = experiment.method, experiment.parallel
     self.params = experiment.first_params()
-    self.videos = examples(self.dataset, "train", self.dataset.splits.seen)
+    self.videos = examples(self.dataset, "train", self.dataset.class_splits[0].seen)
     self.builder = BatchBuilder(self.dataset, self.configs[False], self.method, [self.videos],
                                 self.parallel.num_devices)
-    self.class_set = self.builder.class_set(self.dataset.splits.seen)
+    self.class_set = self.builder.class_set(self.dataset.class_splits[0].seen)
     started = time.perf_counter()
     self.banks = device_banks(self.builder, self.parallel, self.method, self.params, experiment.cache_bytes)
     jax.block_until_ready(self.banks)
