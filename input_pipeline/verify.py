@@ -30,7 +30,7 @@ from typing import Any
 from absl import flags, logging
 
 from input_pipeline import datasets, errors, files
-from input_pipeline.dataset import Dataset, dataset_path
+from input_pipeline.dataset import dataset_path, open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.verification.checks import READS, check_evaluated, check_files, check_prepared
@@ -62,7 +62,7 @@ def verify(options: PrepareOptions, read: str = "frames", workdir: Path | None =
   prepared = evaluated = None
   problems, remarks = {}, []
   if path:
-    dataset = Dataset(path, options.dataset)
+    dataset = open_dataset(options.data_dir, options.dataset)
     prepared, problems, remarks = check_prepared(raw_dataset, dataset)
     if workdir:
       evaluated, missed, more = check_evaluated(raw_dataset, splits, dataset, workdir)

@@ -53,12 +53,12 @@ def read_raw_dataset(
   tree = read_tree(source, suffixes, hints)
   labels = label_folders(dict.fromkeys(path.parent for path in tree.files), index)
   look_for_copies(((path, labels[path.parent]) for path in tree.files), renamed_are_mistakes=False)
-  seen = set(splits.divisions[0].seen)
+  seen = set(splits[0].seen)
   entries = []
   for path in tree.files:
     label = labels[path.parent]
     entries.append(VideoEntry(entry_name(path, tree.root), path, label, "train" if label in seen else "test"))
-  return check(RawDataset(entries, classes, [], splits, published.find_extras(folder, classes)))
+  return check(RawDataset(entries, classes, [], splits, published.find_extras(folder, classes), split_seed))
 
 
 def look_for_copies(labelled: Iterable[tuple[Path, int]], renamed_are_mistakes: bool = True) -> None:

@@ -113,8 +113,8 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     descriptions.write_classes(folder / "classes.jsonl", raw_dataset.classes)
     if raw_dataset.concepts:
       concepts.write_concepts(folder / "concepts.jsonl", raw_dataset.concepts)
-    if raw_dataset.splits is not None:
-      class_splits.write_splits(folder / "class_splits.json", raw_dataset.splits)
+    if raw_dataset.class_splits:
+      class_splits.write_splits(folder / "class_splits.json", raw_dataset.class_splits, raw_dataset.split_seed)
     skipped = [{"name": raw_dataset.entries[index].name, "reason": reason}
                for index, reason in sorted(self._content.skipped.items())]
     files.write_jsonl(folder / "skipped.jsonl", skipped)

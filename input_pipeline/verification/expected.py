@@ -18,13 +18,12 @@ from input_pipeline.dataset import dataset_path
 from input_pipeline.datasets import kinetics_zsar
 from input_pipeline.datasets.kinetics_zsar.find_videos import video_key
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import divisions_of
 from input_pipeline.metadata.published import ListedVideo
 from input_pipeline.preparation.options import DATASET_OPTIONS, PrepareOptions
-from input_pipeline.raw_dataset import RawDataset, VideoEntry, check
+from input_pipeline.raw_dataset import PARTS, RawDataset, VideoEntry, check
 
 
-class ClassSplit(NamedTuple):
+class SplitVideos(NamedTuple):
   """One split of the classes, and its expected videos.
 
   Attributes:
@@ -94,15 +93,14 @@ def _listed_kinetics(options: PrepareOptions) -> RawDataset:
   return check(RawDataset(entries, lists.classes, [], lists.splits, {}))
 
 
-def class_splits(raw_dataset: RawDataset) -> list[ClassSplit]:
+def class_splits(raw_dataset: RawDataset) -> list[SplitVideos]:
   """All class splits, given or random; none where seen and unseen are not divided."""
   labels = np.array([entry.label for entry in raw_dataset.entries], np.int64)
   stored = np.array([entry.split for entry in raw_dataset.entries], object)
-  is_random = hasattr(raw_dataset.splits, "divisions")     # a video serves where its class does, wherever it is stored
+  anywhere = not raw_dataset.divides_videos
 
-  def of(**classes: tuple[int, ...]) -> ClassSplit:
-    return ClassSplit(classes, {part: np.isin(labels, wanted) & (is_random | (stored == part))
-                                for part, wanted in classes.items()})
+  def videos(classes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    return {part: np.isin(labels, wanted) & (anywhere | (stored == part)) for part, wanted in classes.items()}
 
-  return [of(train=division.seen, val=val, test=test)
-          for division in divisions_of(raw_dataset.splits) for val, test in zip(division.val, division.test)]
+  return [SplitVideos(classes, videos(classes))
+          for classes in (dict(zip(PARTS, split)) for split in raw_dataset.class_splits)]

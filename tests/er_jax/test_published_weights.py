@@ -1,5 +1,6 @@
 """Published files of every method, in every form that they come in, as our parameters."""
 
+import dataclasses
 import sys
 
 import numpy as np

@@ -8,7 +8,7 @@ import pytest
 
 from input_pipeline.datasets.toy_actions.toy_actions_dataset_builder import Builder
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures
-from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.preparation.tfds_builder import Content
@@ -40,7 +40,7 @@ def made_up_raw_dataset(num_entries: int) -> RawDataset:
       entries=entries,
       classes=[ActionClass(f"action {label}", f"do {label} things") for label in range(NUM_CLASSES)],
       concepts=[Concept(f"n{index}", f"thing_{index}", f"Thing {index}") for index in range(NUM_CONCEPTS)],
-      splits=ClassSplits(seen=(2, 0, 3, 1), val=((5, 4),), test=((6,),)),
+      class_splits=(ClassSplit(seen=(2, 0, 3, 1), val=(5, 4), test=(6,)),),
       extras={},
   )
 
@@ -95,6 +95,6 @@ def undivided(tmp_path: Path) -> Prepared:
   """A prepared dataset of 20 videos that are not divided into splits."""
   raw_dataset = made_up_raw_dataset(20)
   entries = [entry._replace(split="all") for entry in raw_dataset.entries]
-  raw_dataset = raw_dataset._replace(entries=entries, splits=None)
+  raw_dataset = raw_dataset._replace(entries=entries, class_splits=())
   write_dataset(tmp_path, raw_dataset, {})
   return Prepared(tmp_path, raw_dataset, [made_up_features(index) for index in range(20)], {})

@@ -23,7 +23,7 @@ from input_pipeline import errors, prepare
 from input_pipeline.backbones import bit, checkpoints, tsm
 from input_pipeline.datasets import toy_actions
 from input_pipeline.features import store as store_lib
-from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
@@ -42,7 +42,7 @@ def small_raw_dataset(source: Path) -> RawDataset:
       entries=entries,
       classes=[ActionClass(f"class {label}", f"description {label}") for label in range(4)],
       concepts=[Concept(f"n{i}", f"thing {i}", "a thing") for i in range(25)],
-      splits=ClassSplits((0, 1), ((2,),), ((3,),)),
+      class_splits=(ClassSplit((0, 1), (2,), (3,)),),
       extras={},
   )
 

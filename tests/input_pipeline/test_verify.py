@@ -15,7 +15,7 @@ import pytest
 from input_pipeline import manifest, prepare
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import ClassSplits, RandomSplits
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 from input_pipeline.verification.expected import class_splits, expected, options_of
@@ -28,11 +28,11 @@ from tests.input_pipeline.datasets.class_lists import published_folder, write_cl
 # Two classes are seen; of each of two unseen ones, video "a" is for validation and "b" for the test.
 CLIPS = [("run/a", 0, "train"), ("run/b", 0, "train"), ("jump/a", 1, "train"), ("jump/b", 1, "train"),
          ("sit/a", 2, "val"), ("wave/a", 3, "val"), ("sit/b", 2, "test"), ("wave/b", 3, "test")]
-GIVEN = ClassSplits(seen=(0, 1), val=((2,), (3,)), test=((3,), (2,)))
-RANDOM = RandomSplits(5, (ClassSplits((0, 1), ((),), ((2, 3),)), ClassSplits((0, 3), ((),), ((1, 2),))))
+GIVEN = (ClassSplit(seen=(0, 1), val=(2,), test=(3,)), ClassSplit(seen=(0, 1), val=(3,), test=(2,)))
+RANDOM = (ClassSplit((0, 1), (), (2, 3)), ClassSplit((0, 3), (), (1, 2)))
 
 
-def raw_dataset_of(source: Path, splits: ClassSplits | RandomSplits = GIVEN) -> RawDataset:
+def raw_dataset_of(source: Path, splits: tuple[ClassSplit, ...] = GIVEN) -> RawDataset:
   entries = [VideoEntry(name, source / f"{name}.mp4", label, split) for name, label, split in CLIPS]
   return RawDataset(entries, [ActionClass(name, f"to {name}") for name in ("run", "jump", "sit", "wave")], [], splits, {})
 
@@ -171,7 +171,7 @@ def test_prepared_dataset_that_differs_from_what_is_expected_falls_short(small, 
   assert verification.remarks == [
       f"{small.data_dir / 'toy_actions' / '1.0.0'} holds 1 videos that are not expected: wave/b"]
   for changed, message in ((same._replace(classes=same.classes[::-1]), "other classes"),
-                           (same._replace(splits=GIVEN._replace(val=((), ()))), "other class splits")):
+                           (same._replace(class_splits=GIVEN[:1]), "other class splits")):
     monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: changed)
     assert [message in remark for remark in small.verify().remarks] == [True]
 

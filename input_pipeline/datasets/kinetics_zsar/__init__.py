@@ -14,7 +14,7 @@ from input_pipeline.datasets.kinetics_zsar.find_videos import VideoFinder
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import published
 from input_pipeline.metadata.class_names import ClassIndex, class_index, describe_unknown
-from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.metadata.published import ListedVideo
 from input_pipeline.raw_dataset import RawDataset, VideoEntry, check, entry_name
@@ -37,7 +37,7 @@ class Lists(NamedTuple):
 
   folder: Path
   classes: list[ActionClass]
-  splits: ClassSplits
+  splits: tuple[ClassSplit, ...]
   sets: tuple[str, ...]
   videos: list[ListedVideo]
 

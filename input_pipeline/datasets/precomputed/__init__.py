@@ -39,7 +39,7 @@ def raw_dataset(source: Path) -> collections.RawDataset:
                               video.num_frames) for video in published.read_videos(folder, splits, len(classes))],
       classes=classes,
       concepts=_concepts(source),
-      splits=splits,
+      class_splits=splits,
       extras=published.find_extras(folder, classes),
   ))
 

@@ -34,6 +34,6 @@ def raw_dataset(source: Path, seed: int = 0) -> collections.RawDataset:
              for index, (name, label, split) in enumerate(videos.VIDEOS)],
       classes=classes,
       concepts=read_concepts(FOLDER / "concepts.jsonl"),
-      splits=read_splits(FOLDER / "class_splits.json", len(classes)),
+      class_splits=read_splits(FOLDER / "class_splits.json", len(classes)),
       extras={name: FOLDER / name for name in EXTRAS},
   ))

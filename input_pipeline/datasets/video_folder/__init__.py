@@ -17,7 +17,7 @@ from input_pipeline.datasets.class_folders import look_for_copies
 from input_pipeline.datasets.video_folder.video_list import VIDEO_LISTS, read_video_list
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.class_names import ClassIndex, class_index, label_folders
-from input_pipeline.metadata.class_splits import ClassSplits, random_splits
+from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 from input_pipeline.metadata.descriptions import ActionClass, read_classes
 from input_pipeline.metadata.published import find_extras
 from input_pipeline.raw_dataset import RawDataset, VideoEntry, check, entry_name
@@ -87,8 +87,10 @@ def raw_dataset(
   for video in found:
     split = _split_of(video, actions, class_splits, class_file)
     entries.append(VideoEntry(entry_name(video.path, root), video.path, video.label, split))
-  splits = _divide(class_splits) if class_splits else random_splits(len(actions), split_seed, num_splits)
-  return check(RawDataset(entries, actions, [], splits, extras))
+  if class_splits:
+    return check(RawDataset(entries, actions, [], (_divide(class_splits),), extras))
+  drawn = random_splits(len(actions), split_seed, num_splits)
+  return check(RawDataset(entries, actions, [], drawn, extras, split_seed))
 
 
 def _default_list(root: Path) -> Path | None:
@@ -132,11 +134,11 @@ def _read_class_splits(path: Path, classes: Sequence[ActionClass]) -> list[str] 
   return splits
 
 
-def _divide(class_splits: Sequence[str]) -> ClassSplits:
+def _divide(class_splits: Sequence[str]) -> ClassSplit:
   def labels(split: str) -> tuple[int, ...]:
     return tuple(label for label, its_split in enumerate(class_splits) if its_split == split)
 
-  return ClassSplits(labels("train"), (labels("val"),), (labels("test"),))
+  return ClassSplit(labels("train"), labels("val"), labels("test"))
 
 
 def _videos_in_folders(tree: Tree, index: ClassIndex) -> list[_Video]:

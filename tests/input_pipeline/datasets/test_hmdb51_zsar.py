@@ -21,7 +21,7 @@ def test_official_folder_names_are_those_of_the_published_classes(tmp_path, caps
     (tmp_path / name / f"Me_&_You_(1)_{name}_f_cm_np1_ba_med_#0.avi").touch()
   raw_dataset = hmdb51_zsar.raw_dataset(tmp_path, metadata)
   assert len(raw_dataset.entries) == len(raw_dataset.classes) == len({entry.label for entry in raw_dataset.entries}) == 51
-  assert [len(division.test[0]) for division in raw_dataset.splits.divisions] == [25] * 10
+  assert [len(split.test) for split in raw_dataset.class_splits] == [25] * 10
   assert capsys.readouterr().err == ""
 
 

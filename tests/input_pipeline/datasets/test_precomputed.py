@@ -55,7 +55,7 @@ def test_every_split_holds_the_videos_of_its_classes_in_the_order_of_the_metas(p
 def test_targets_are_positions_in_the_class_list_of_the_split_in_its_own_order(prepared):
   layout, data_dir = prepared
   dataset = open_dataset(data_dir, "precomputed")
-  assert dataset.splits == (SEEN, VAL, TEST)
+  assert dataset.class_splits == tuple((SEEN, val, test) for val, test in zip(VAL, TEST)) and dataset.divides_videos
   for split, published, lists in (("train", "trn", [SEEN]), ("val", "val", VAL), ("test", "tst", TEST)):
     for classes in lists:
       found = loaders.examples(dataset, split, classes)
@@ -278,12 +278,12 @@ def test_published_metadata_gives_the_published_numbers_of_videos(tmp_path):
   write_json(tmp_path / "zsl220" / "trn_video_names.json", [f"{i}.mp4" for i in range(10)])
   write_metas(tmp_path / "zsl220" / "trn_video_metas.jsonl", [Video("", f"{i}.mp4", 300, i) for i in range(10)])
   raw_dataset = precomputed.raw_dataset(tmp_path)
-  assert (len(raw_dataset.classes), len(raw_dataset.splits.seen)) == (620, 400)
+  assert (len(raw_dataset.classes), len(raw_dataset.class_splits[0].seen)) == (620, 400)
   assert sorted(raw_dataset.extras) == ["class_vectors.npy", "classifier_rows.npy", "word_list.json"]
 
   counts = Counter((entry.split, entry.label) for entry in raw_dataset.entries)
-  for name, split, lists, expected in (("val", "val", raw_dataset.splits.val, [2670, 2712, 2663]),
-                                       ("tst", "test", raw_dataset.splits.test, [14131, 14078, 14167])):
+  for name, split, lists, expected in (("val", "val", [split.val for split in raw_dataset.class_splits], [2670, 2712, 2663]),
+                                       ("tst", "test", [split.test for split in raw_dataset.class_splits], [14131, 14078, 14167])):
     rows = [json.loads(line) for line in (published / f"{name}_video_metas.jsonl").read_text().splitlines()]
     names = set(json.loads((published / f"{name}_video_names.json").read_text()))
     for k, indices in enumerate(json.loads((published / f"{name}_class_idxs.json").read_text())):

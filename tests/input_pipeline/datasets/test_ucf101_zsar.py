@@ -59,8 +59,8 @@ def test_a_video_has_the_class_of_its_folder_and_the_split_of_its_class(folder):
   assert [(entry.name, entry.label) for entry in raw_dataset.entries[:4]] == [
       ("UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01", 0), ("UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c02", 0),
       ("UCF-101/Archery/v_Archery_g01_c01", 1), ("UCF-101/Archery/v_Archery_g01_c02", 1)]
-  assert raw_dataset.splits == random_splits(4, seed=3, num_splits=2)
-  seen = raw_dataset.splits.divisions[0].seen
+  assert raw_dataset.class_splits == random_splits(4, seed=3, num_splits=2) and raw_dataset.split_seed == 3
+  seen = raw_dataset.class_splits[0].seen
   assert [entry.split for entry in raw_dataset.entries] == ["train" if label in seen else "test" for label in
                                                        (0, 0, 1, 1, 3, 3, 2, 2)]
   assert [decode.count_frames(entry.path) for entry in raw_dataset.entries] == [1, 2] * 4

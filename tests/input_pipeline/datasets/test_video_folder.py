@@ -9,7 +9,7 @@ import pytest
 
 from input_pipeline.datasets import video_folder
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import ClassSplits, random_splits
+from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 
 CLASSES = [
     {"name": "Playing Guitar", "description": "pluck the strings", "split": "seen"},
@@ -60,7 +60,7 @@ def test_the_folder_below_the_source_is_the_class_at_any_depth(source):
   assert raw_dataset.entries[3].path == source / "playing_guitar" / "at home" / "été 1.v2.MOV"
   assert [action.name for action in raw_dataset.classes] == [row["name"] for row in CLASSES]
   assert raw_dataset.classes[0].description == "pluck the strings"
-  assert raw_dataset.splits == ClassSplits(seen=(0,), val=((1,),), test=((2,),))
+  assert raw_dataset.class_splits == (ClassSplit(seen=(0,), val=(1,), test=(2,)),)
 
 
 @pytest.mark.parametrize("name", ["videos.csv", "videos.jsonl"])
@@ -91,7 +91,7 @@ def test_without_given_splits_halves_are_drawn_and_no_video_is_divided(source):
   write_classes(source, undivided(CLASSES))
   raw_dataset = video_folder.raw_dataset(source, split_seed=5, num_splits=2)
   assert {entry.split for entry in raw_dataset.entries} == {"all"}
-  assert raw_dataset.splits == random_splits(3, seed=5, num_splits=2)
+  assert raw_dataset.class_splits == random_splits(3, seed=5, num_splits=2) and raw_dataset.split_seed == 5
 
 
 def test_files_of_features_take_the_place_of_the_videos(source):

@@ -19,7 +19,7 @@ def written(folder, num_views):
   store = FeatureStore(folder / "work", entries)
   store.add(1, NO_STAMP, VideoFeatures(VIEWS[:num_views], np.arange(20, dtype=np.int32), np.zeros(20, np.float32), 7))
   store.flush()
-  content = Content(RawDataset(entries, [ActionClass("x", "")], [], None, {}), store, {0: "no such file"}, {})
+  content = Content(RawDataset(entries, [ActionClass("x", "")], [], (), {}), store, {0: "no such file"}, {})
   builder = Builder(content=content, data_dir=folder, file_format="array_record")
   builder.download_and_prepare(download_dir=folder / "downloads")
   (example,) = tfds.builder_from_directory(str(builder.data_path)).as_data_source("train")
@@ -40,6 +40,6 @@ def test_several_views_are_written_beside_their_mean(tmp_path):
 
 
 def test_dataset_without_a_single_feature_is_not_written(tmp_path):
-  content = Content(RawDataset([], [], [], None, {}), FeatureStore(tmp_path / "work", []), {}, {})
+  content = Content(RawDataset([], [], [], (), {}), FeatureStore(tmp_path / "work", []), {}, {})
   with pytest.raises(ValueError, match="no video has features"):
     Builder(content=content, data_dir=tmp_path, file_format="array_record")
