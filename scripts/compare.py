@@ -9,7 +9,6 @@ finished are used as they are; the same command goes on where it was stopped.
 """
 
 import importlib
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -21,8 +20,8 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from er_jax import run as run_lib
 from er_jax import provenance
+from er_jax import run as run_lib
 from er_jax.methods import METHODS
 from er_jax.results import plots, tables
 from er_jax.workdir import as_written

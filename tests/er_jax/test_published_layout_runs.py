@@ -20,8 +20,9 @@ from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
 from er_jax.run_log import MetricsLog
 from input_pipeline import array_files
+from input_pipeline.dataset import open_dataset
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import eval_batches, examples, no_videos, open_dataset
+from input_pipeline.loaders import eval_batches, examples, no_videos
 from input_pipeline.prepare import prepare
 from tests.er_jax.small import lines_of, write_bert_folder
 from tests.input_pipeline.published_layout import SEEN, TEST, VECTOR_DIM, WORDS, Layout, write_json, write_layout
