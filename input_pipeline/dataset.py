@@ -25,7 +25,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from input_pipeline import datasets, files
+from input_pipeline import files
+from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import class_splits as splits_lib
 from input_pipeline.metadata import concepts as concepts_lib
@@ -149,7 +150,7 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
     raise UserError(
         f"No dataset {name!r} in {data_dir}. Prepare it with\n"
         f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}"
-        + ("" if name == "toy_actions" else " --source=FOLDER"))
+        + (" --source=FOLDER" if DATASETS.load(name).needs_source else ""))
 
   def beside(file: str, read: Callable[..., Any], *args: Any) -> Any:
     return read(path / file, *args) if (path / file).exists() else None
@@ -251,7 +252,7 @@ def _vector(field: Any, dtype: type[np.generic]) -> np.ndarray:
 
 def dataset_path(data_dir: str | Path, name: str) -> Path | None:
   """DATA_DIR/NAME/VERSION of the newest whole dataset, or None. Raises: UserError if the name is unknown."""
-  datasets.check_name(name)
+  DATASETS.check(name)
   folder = Path(data_dir) / name
   versions = [path.parent for path in folder.glob("*/dataset_info.json")
               if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)]

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline import datasets, files, manifest
+from input_pipeline import files, manifest
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.features.extract import NO_FILE
 from input_pipeline.features.from_files import BadFile, read_feature
+from input_pipeline.preparation.feature_sources import reads_files
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.progress import Progress
 from input_pipeline.raw_dataset import PARTS, RawDataset
@@ -74,7 +75,7 @@ def check_files(
 
 def _reader(options: PrepareOptions, read: str) -> Callable[[Path], Any]:
   """What raises VideoError or BadFile for a file that is no good."""
-  if options.features or hasattr(datasets.load(options.dataset), "feature_files"):
+  if reads_files(options):
     return read_feature
   return decode.count_frames if read == "packets" else lambda path: decode.read_clip(path, views=options.views)
 

@@ -6,12 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from input_pipeline.datasets.toy_actions.toy_actions_dataset_builder import Builder
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures
 from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
-from input_pipeline.preparation.tfds_builder import Content
+from input_pipeline.preparation.tfds_builder import Content, builder_class
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
 FEATURE_DIM, NUM_CLASSES, NUM_CONCEPTS = 6, 7, 23
@@ -54,7 +53,7 @@ def write_dataset(data_dir: Path, raw_dataset: RawDataset, skipped: dict[int, st
   store.flush()
   source = {"root": str(data_dir / "videos"), "expected": len(raw_dataset.entries)}
   content = Content(raw_dataset, store, skipped, source)
-  builder = Builder(content=content, data_dir=data_dir, file_format="array_record")
+  builder = builder_class("toy_actions")(content=content, data_dir=data_dir, file_format="array_record")
   builder.download_and_prepare(download_dir=data_dir / "work" / "downloads")
   return Path(builder.data_path)
 

@@ -4,6 +4,7 @@
     run(inputs, tmp_path)              # toy_actions is the small raw dataset meanwhile
 """
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -76,7 +77,7 @@ def inputs(tmp_path_factory) -> Inputs:
 
 def be_small(patch: pytest.MonkeyPatch) -> None:
   """toy_actions is the small raw_dataset, the small networks are known sizes, and chunks hold two videos."""
-  patch.setattr(toy_actions, "raw_dataset", small_raw_dataset)
+  patch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, read=small_raw_dataset))
   patch.setitem(tsm.VARIANTS, "tsm_small", TSM)
   patch.setitem(bit.VARIANTS, "bit_small", BIT)
   patch.setattr(store_lib, "CHUNK_VIDEOS", 2)

@@ -33,7 +33,7 @@ def test_what_lies_beside_the_examples_is_read_back(prepared):
 
 
 def test_counts_are_of_the_examples_written(prepared):
-  data_dir, raw_dataset = prepared.data_dir, prepared.raw_dataset
+  data_dir = prepared.data_dir
   dataset = open_dataset(data_dir, "toy_actions")
   for split in ("train", "val", "test"):
     assert dataset.num_examples(split) == len(prepared.entries_in(split))

@@ -46,7 +46,7 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def read(folder: Path, **options):
-  return kinetics_zsar.raw_dataset(folder / "videos", folder / "metadata", **options)
+  return kinetics_zsar.DATASET.raw_dataset(folder / "videos", metadata=folder / "metadata", **options)
 
 
 def found(folder: Path, **options) -> list[str]:
@@ -178,7 +178,7 @@ def test_published_lists_find_videos_in_the_layout_of_the_archives(tmp_path):
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(tmp_path / "one.mp4", path)
   (tmp_path / "one.mp4").unlink()
-  raw_dataset = kinetics_zsar.raw_dataset(tmp_path, published_folder())
+  raw_dataset = kinetics_zsar.DATASET.raw_dataset(tmp_path, metadata=published_folder())
   there = [entry for entry in raw_dataset.entries if entry.split == "val" and entry.path.exists()]
   assert [(entry.path.name, entry.label) for entry in there] == [(row["videoname"], row["label"]) for row in listed]
   assert decode.count_frames(there[0].path) == 2

@@ -189,10 +189,10 @@ def test_vectors_of_entries_with_several_words_and_with_none():
 def test_classifier_rows_are_those_of_the_weights_file_and_tell_the_classes_of_clips_apart():
   rows = np.load(toy_actions.FOLDER / "classifier_rows.npy")
   assert rows.dtype == np.float32 and list(SPLITS[0].seen) == list(range(len(rows)))
-  with np.load(toy_actions.TSM_WEIGHTS) as weights:
+  with np.load(toy_actions.DATASET.weights["tsm"]) as weights:
     np.testing.assert_array_equal(rows, weights["module.new_fc.weight"].astype(np.float32),
                                   err_msg="tsm.npz has changed: run input_pipeline.datasets.toy_actions.word_vectors")
-  config, variables = checkpoints.load_tsm(toy_actions.TSM_WEIGHTS)
+  config, variables = checkpoints.load_tsm(toy_actions.DATASET.weights["tsm"])
   clips, labels = backbone_data.backbone_clips(seed=7, start=0, count=32)
   features, _ = jax.jit(tsm.TSM(config).apply)(variables, tsm.normalize(clips))
   scores = np.mean(features, axis=1) @ rows.T
@@ -241,7 +241,7 @@ def test_videos_of_another_seed_are_replaced_and_foreign_ones_left_alone(tmp_pat
 
 def test_collection_is_complete(monkeypatch, tmp_path):
   monkeypatch.setattr(videos, "render_missing", lambda source, seed: None)
-  made = toy_actions.raw_dataset(tmp_path)
+  made = toy_actions.DATASET.raw_dataset(tmp_path)
   assert {entry.split for entry in made.entries} == {"train", "val", "test"}
   assert {entry.label for entry in made.entries if entry.split == "train"} == set(made.class_splits[0].seen)
   assert made.entries[5].path == tmp_path / f"{made.entries[5].name}.mp4"
@@ -260,4 +260,4 @@ def test_backbone_examples_are_a_function_of_seed_and_index():
 
 
 def test_weights_are_small():
-  assert toy_actions.TSM_WEIGHTS.stat().st_size + toy_actions.BIT_WEIGHTS.stat().st_size <= 2**20
+  assert sum(path.stat().st_size for path in toy_actions.DATASET.weights.values()) <= 2**20
