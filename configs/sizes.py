@@ -32,10 +32,8 @@ def size_of(dataset: str) -> str:
 
 
 def adapt(config: ConfigDict) -> ConfigDict:
-  """The config as it is, or at the size of its dataset. GCN and ESZSL are the same at every size."""
+  """The config as it is, or at the size of its dataset."""
   size = size_of(config.data.dataset)
-  if config.method in ("gcn", "eszsl"):
-    return config
   if size == "small":
     config.batch_size = 64
     config.num_epochs = 30

@@ -25,7 +25,8 @@ from er_jax import run as run_lib
 from er_jax.methods import METHODS
 from er_jax.results import plots, tables
 from er_jax.workdir import as_written
-from input_pipeline import datasets, errors, files, prepare
+from input_pipeline import errors, files, prepare
+from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import Failure, UserError
 
 NOTE = ("Top-1 and top-5 accuracy on videos of unseen classes, told apart among the unseen classes of a split; where "
@@ -61,10 +62,10 @@ def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, dat
     METHODS.check(method, "method in --methods")
   if not methods:
     raise UserError(f"Which methods? Give --methods=NAME,NAME,... with some of {', '.join(all_methods())}.")
-  datasets.check_name(dataset)
+  DATASETS.check(dataset)
   configs = {method: [_config(method, dataset, seed, data_dir) for seed in range(seeds)] for method in methods}
   seconds, runs = {}, {}
-  if dataset == "toy_actions":
+  if not DATASETS.load(dataset).needs_source:
     started = time.monotonic()
     prepare.prepare(dataset, data_dir)
     seconds["prepare"] = time.monotonic() - started
@@ -119,7 +120,7 @@ def _print(workdir: Path, dataset: str, data_dir: str, methods: list[str], rows:
   Console().print(tables.comparison_table(rows, f"{dataset}, {counts['splits']} x {counts['seeds']}, %"))
   print(f"On {counts['videos']}.")
   print("Seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()))
-  if dataset == "toy_actions":
+  if not DATASETS.load(dataset).needs_source:
     print(f"Videos: {data_dir}/sources/{dataset}; features: {data_dir}/{dataset}")
   sheets = sorted((workdir / f"{methods[0]}-0").glob("**/contact_sheet.png"))
   print(f"Results, predictions and pictures: {workdir}/METHOD-SEED" + (f" (begin with {sheets[0]})" if sheets else ""))
