@@ -1,26 +1,46 @@
 """What a dataset's size changes in an experiment whose published values are those of Kinetics.
 
     config = sizes.adapt(config)
+    sizes.size_of("ucf101_zsar")      # "small"
+
+A dataset declares its size as a literal, `size="small"`. It is read from the text of its module, because configs import
+nothing of the packages.
 """
 
+import difflib
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-SMALL = ("ucf101_zsar", "hmdb51_zsar", "olympics_zsar", "video_folder")     # some hundred to some thousand videos
+DATASETS = Path(find_spec("input_pipeline").origin).resolve().parent / "datasets"     # found without being imported
+BERT = DATASETS / "toy_actions" / "bert"
+
+
+def size_of(dataset: str) -> str:
+  """"toy", "small" (some hundred to some thousand videos) or "large". Raises: ValueError with the near names."""
+  sizes = {}
+  for path in (*DATASETS.glob("*.py"), *DATASETS.glob("*/__init__.py")):
+    declared = re.search(r'^DATASET\b.*?\bsize="(\w+)"', path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    if declared:
+      sizes[path.parent.name if path.name == "__init__.py" else path.stem] = declared[1]
+  if dataset not in sizes:
+    near = difflib.get_close_matches(dataset, sizes)
+    raise ValueError(f"Unknown dataset {dataset!r}. "
+                     + (f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(sizes))}."))
+  return sizes[dataset]
 
 
 def adapt(config: ConfigDict) -> ConfigDict:
-  """The config as it is, or at the size of its dataset. GCN and ESZSL are the same at every size."""
-  if config.method in ("gcn", "eszsl"):
-    return config
-  if config.data.dataset in SMALL:
+  """The config as it is, or at the size of its dataset."""
+  size = size_of(config.data.dataset)
+  if size == "small":
     config.batch_size = 64
     config.num_epochs = 30
     config.log_every_steps = 10
     config.optimizer.update({"warmup_steps": 10, "decay_steps": 0})     # Kinetics' warm-up would never end
-  if config.data.dataset == "toy_actions":
+  if size == "toy":
     _to_toy(config)
   return config
 
@@ -33,11 +53,6 @@ def _to_toy(config: ConfigDict) -> None:
   config.data.concept_definitions.input = False     # short object sequences: the toy's steps take a third of the time
   if "text_backbone" in config.model:
     config.model.embed_dim = 128
-    config.model.text_backbone.name_or_path = str(_datasets() / "toy_actions" / "bert")
+    config.model.text_backbone.name_or_path = str(BERT)
     config.model.text_backbone.trainable_from = "embeddings"
     config.model.text_backbone.hidden_dim = 128
-
-
-def _datasets() -> Path:
-  """Folder of the datasets' modules and files; nothing is imported."""
-  return Path(find_spec("input_pipeline").origin).resolve().parent / "datasets"

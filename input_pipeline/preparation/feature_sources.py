@@ -7,10 +7,8 @@
 
 import dataclasses
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
-from input_pipeline import datasets
 from input_pipeline.backbones import checkpoints
 from input_pipeline.errors import UserError
 from input_pipeline.features.extract import Extractor, extract
@@ -67,18 +65,19 @@ def feature_source(options: PrepareOptions) -> FeatureSource:
     UserError: weights are missing or cannot be read, or what was given does not go together.
   """
   require_consistent(options)
-  package = datasets.load(options.dataset)
-  if hasattr(package, "feature_files"):
-    return package.feature_files(options.root)
+  spec = options.spec
+  if spec.features_from == "files":
+    predictions = spec.predictions and options.root / spec.predictions
+    return FeatureFiles(predictions if predictions and predictions.exists() else None)
   if options.features:
     return FeatureFiles(options.concept_predictions)
-  tsm, bit = (_weights(kind, getattr(options, kind), package) for kind in ("tsm", "bit"))
+  tsm, bit = (_weights(kind, getattr(options, kind) or spec.weights.get(kind)) for kind in ("tsm", "bit"))
   return Backbones(tsm, bit, options.batch_size, options.num_workers, options.views)
 
 
 def reads_files(options: PrepareOptions) -> bool:
   """Whether the features are files already; no network computes them, and no weights are asked for."""
-  return bool(options.features or hasattr(datasets.load(options.dataset), "feature_files"))
+  return bool(options.features) or options.spec.features_from == "files"
 
 
 def describe(options: PrepareOptions, features: FeatureSource) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def describe(options: PrepareOptions, features: FeatureSource) -> dict[str, Any]
 
 def require_consistent(options: PrepareOptions) -> None:
   """Raises: UserError if flags were given that have no use where features are files, or only there."""
-  own_files = hasattr(datasets.load(options.dataset), "feature_files")
+  own_files = options.spec.features_from == "files"
   if own_files and options.features:
     raise UserError(f"--features={options.features} was given, but {options.dataset} has its features below --source. "
                     "Leave it out, or choose a dataset of videos.")
@@ -118,15 +117,14 @@ def require_consistent(options: PrepareOptions) -> None:
     if not options.features:
       raise UserError(f"--concept_predictions={options.concept_predictions} goes with --features=FOLDER only; "
                       "otherwise BiT predicts the objects.")
-    if not options.concepts and not hasattr(datasets.load(options.dataset), "BIT_WEIGHTS"):
+    if not options.concepts and not options.spec.has_vocabulary:
       raise UserError(f"--concept_predictions={options.concept_predictions} needs the names of its objects: give "
                       "--concepts=concepts.jsonl.")
 
 
-def _weights(kind: str, given: Path | None, package: ModuleType) -> Path:
-  """The weights the user gave, or those that come with the dataset."""
-  path = given or getattr(package, f"{kind.upper()}_WEIGHTS", None)
+def _weights(kind: str, path: Path | None) -> Path:
+  """The weights that the user gave or that come with the dataset, if there are some."""
   if path is None:
     raise UserError(f"This dataset comes without weights: give --{kind}=WEIGHTS, a published file or a "
                     "converted checkpoint.")
-  return Path(path)
+  return path

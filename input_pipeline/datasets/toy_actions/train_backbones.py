@@ -192,12 +192,12 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
   """Trains what the flags say on toy_actions."""
-  from input_pipeline.datasets import toy_actions  # whose weights this makes
+  from input_pipeline.datasets.toy_actions import backbone_data
 
   config, output = flags.FLAGS.config, flags.FLAGS.output
   if config is None or output is None:
     raise UserError("Give --config=configs/tsm.py (or bit.py) and --output=FILE.npz.")
-  examples = toy_actions.backbone_clips if config.network == "tsm" else toy_actions.backbone_pictures
+  examples = backbone_data.backbone_clips if config.network == "tsm" else backbone_data.backbone_pictures
   accuracy = train(config, examples, output)
   print(f"{output}: {accuracy:.1f} % of {config.num_heldout} held-out examples right")
 
