@@ -24,7 +24,8 @@ from rich.console import Console
 from er_jax import main as er_jax_main
 from er_jax import provenance
 from er_jax.results import plots, tables
-from input_pipeline import datasets, errors, files, prepare
+from input_pipeline import errors, files, prepare
+from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import Failure, UserError
 
 TITLES = {"ervse": "ER-ZSAR", "vse": "VSE", "vse_wordembed": "VSE (word vectors)", "cpt": "CPT", "devise": "DEVISE",
@@ -39,7 +40,7 @@ def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, dat
 
   Args:
     methods: among TITLES, in the order of the table.
-    dataset: the dataset's name; toy_actions is prepared if need be.
+    dataset: the dataset's name; one that makes its own videos is prepared if need be.
     seeds: how many trainings a method, with seeds 0, 1, ...
     workdir: see above.
     data_dir: where datasets lie.
@@ -57,10 +58,10 @@ def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, dat
       raise errors.unknown("method in --methods", method, TITLES)
   if not methods:
     raise UserError(f"Which methods? Give --methods=NAME,NAME,... with some of {', '.join(TITLES)}.")
-  datasets.check_name(dataset)
+  needs_source = DATASETS.load(dataset).needs_source
   configs = {method: [_config(method, dataset, seed, data_dir) for seed in range(seeds)] for method in methods}
   seconds, runs = {}, {}
-  if dataset == "toy_actions":
+  if not needs_source:
     started = time.monotonic()
     prepare.prepare(dataset, data_dir)
     seconds["prepare"] = time.monotonic() - started
@@ -116,7 +117,7 @@ def _print(workdir: Path, dataset: str, data_dir: str, methods: list[str], rows:
   Console().print(tables.comparison_table(rows, f"{dataset}, {counts['splits']} x {counts['seeds']}, %"))
   print(f"On {counts['videos']}.")
   print("Seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()))
-  if dataset == "toy_actions":
+  if not DATASETS.load(dataset).needs_source:
     print(f"Videos: {data_dir}/sources/{dataset}; features: {data_dir}/{dataset}")
   sheets = sorted((workdir / f"{methods[0]}-0").glob("**/contact_sheet.png"))
   print(f"Results, predictions and pictures: {workdir}/METHOD-SEED" + (f" (begin with {sheets[0]})" if sheets else ""))

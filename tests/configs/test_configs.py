@@ -124,7 +124,8 @@ def test_the_command_says_of_an_unknown_dataset_what_is_wrong_and_no_more():
     from input_pipeline import errors
     config_flags.DEFINE_config_file("config")
     errors.run(lambda argv: None)"""
-  result = subprocess.run([sys.executable, "-c", command, "--config=configs/vse.py:toy_action"], capture_output=True, text=True)
+  result = subprocess.run([sys.executable, "-c", command, "--config=configs/vse.py:toy_action"], capture_output=True,
+                          text=True)
   assert result.returncode == 2 and "Traceback" not in result.stderr
   assert result.stderr.endswith(": Unknown dataset 'toy_action'. Did you mean toy_actions?\n")
   assert "ValueError" not in result.stderr
