@@ -110,7 +110,8 @@ def made_up_dataset(path: Path, size: Size) -> Dataset:
                             for _ in range(size.num_videos)]).astype(np.int32),
       in_memory=random.standard_normal((size.num_videos, size.feature_dim), np.float32))
   return Dataset(name="made_up", path=path, classes=classes, feature_dim=size.feature_dim, tables={"all": videos},
-                 class_splits=(ClassSplit(everything, everything, everything),), divides_videos=False, concepts=concepts)
+                 class_splits=(ClassSplit(everything, everything, everything),), divides_videos=False,
+                 concepts=concepts)
 
 
 def random_variables(network: nn.Module, inputs: jax.ShapeDtypeStruct) -> dict:
