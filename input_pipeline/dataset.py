@@ -78,7 +78,7 @@ class Dataset:
     path: DATA_DIR/NAME/VERSION; of one in memory, what messages call it.
     classes: in label order.
     feature_dim: D.
-    tables: the examples by the split that they are stored in, "train", "val" or "test"; "all" are those of all splits.
+    tables: the examples by the split that they are stored in, "train", "val" or "test"; "all" are all together.
     class_splits: which classes are seen, and which validate and test; none where they are not divided.
     divides_videos: whether the videos of a class are divided among train, val and test as they are stored. If not, a
       video serves wherever its class does, and the table "all" is the only one in use.

@@ -24,6 +24,7 @@ from input_pipeline.dataset import open_dataset
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import Concept, write_concepts
+from input_pipeline.raw_dataset import RawDataset
 from tests.input_pipeline.published_layout import write_layout
 from tests.input_pipeline.small_preparation import (
   NUM_VIDEOS,
@@ -271,8 +272,10 @@ def test_other_weights_start_afresh(inputs, small, tmp_path):
 
 
 def test_vocabulary_must_be_that_of_the_bit_weights(inputs, small, tmp_path, monkeypatch):
-  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: small_raw_dataset(source)._replace(
-      concepts=small_raw_dataset(source).concepts[:-1]))
+  def few_concepts(source: Path) -> RawDataset:
+    return small_raw_dataset(source)._replace(concepts=small_raw_dataset(source).concepts[:-1])
+
+  monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, read=few_concepts))
   with pytest.raises(UserError, match="BiT weights know 25 concepts, but the dataset has a vocabulary of 24"):
     prepare.prepare("toy_actions", tmp_path, *inputs)
 
