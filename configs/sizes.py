@@ -1,26 +1,45 @@
 """What a dataset's size changes in an experiment whose published values are those of Kinetics.
 
     config = sizes.adapt(config)
+    sizes.size_of("ucf101_zsar")      # "small"
+
+A dataset declares its size as a literal, `size="small"`. It is read from the text of its module, because configs import
+nothing of the packages.
 """
 
+import difflib
+import re
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-BERT = Path(__file__).resolve().parents[1] / "input_pipeline" / "datasets" / "toy_actions" / "bert"
-SMALL = ("ucf101_zsar", "hmdb51_zsar", "olympics_zsar", "video_folder")     # some hundred to some thousand videos
+DATASETS = Path(__file__).resolve().parents[1] / "input_pipeline" / "datasets"
+BERT = DATASETS / "toy_actions" / "bert"
+
+
+def size_of(dataset: str) -> str:
+  """"toy", "small" (some hundred to some thousand videos) or "large". Raises: ValueError with the near names."""
+  sizes = {}
+  for path in (*DATASETS.glob("*.py"), *DATASETS.glob("*/__init__.py")):
+    declared = re.search(r'^DATASET\b.*?\bsize="(\w+)"', path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    if declared:
+      sizes[path.parent.name if path.name == "__init__.py" else path.stem] = declared[1]
+  if dataset not in sizes:
+    near = difflib.get_close_matches(dataset, sizes)
+    raise ValueError(f"Unknown dataset {dataset!r}. "
+                     + (f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(sizes))}."))
+  return sizes[dataset]
 
 
 def adapt(config: ConfigDict) -> ConfigDict:
-  """The config as it is, or at the size of its dataset. GCN and ESZSL are the same at every size."""
-  if config.method in ("gcn", "eszsl"):
-    return config
-  if config.data.dataset in SMALL:
+  """The config as it is, or at the size of its dataset."""
+  size = size_of(config.data.dataset)
+  if size == "small":
     config.batch_size = 64
     config.num_epochs = 30
     config.log_every_steps = 10
     config.optimizer.update({"warmup_steps": 10, "decay_steps": 0})     # Kinetics' warm-up would never end
-  if config.data.dataset == "toy_actions":
+  if size == "toy":
     _to_toy(config)
   return config
 

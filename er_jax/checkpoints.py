@@ -1,28 +1,24 @@
 """Checkpoints of a run, by Orbax: everything that a killed run needs to go on as if nothing had happened.
 
     checkpoints = Checkpoints(workdir / "checkpoints")
-    checkpoints.save(state, record)                      # state: TrainState of NumPy arrays
-    state, record = checkpoints.restore(like=state)      # the latest one
+    checkpoints.save(state, best)                        # state: TrainState of NumPy arrays
+    state, best = checkpoints.restore(like=state)        # the latest one
     params = load_params("runs/x/checkpoints/120", like=params)
 
 The batches and random numbers of step t are functions of (seed, t), so the step is also the position of the data
 iterator. Orbax writes to a temporary folder and renames it: a checkpoint is there whole, or not at all.
 """
 
-import contextlib
-import io
-import logging as standard_logging
 import os
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
@@ -30,7 +26,7 @@ from er_jax.run_log import BestSoFar
 from input_pipeline.errors import Failure, UserError
 
 STATE, RECORD = "state", "record"
-OTHERS_FAIL = 1.0     # seconds, after one of Orbax's threads has failed to write
+ROOM = 1 << 20     # bytes of a checkpoint besides its arrays
 UNFINISHED = ".orbax-checkpoint-tmp"     # in the name of a folder that a killed run was writing
 
 
@@ -64,27 +60,27 @@ class Checkpoints:
     """The step of the newest whole checkpoint, None if there is none."""
     return self._manager.latest_step()
 
-  def save(self, state: Any, record: BestSoFar) -> None:
+  def save(self, state: Any, best: BestSoFar) -> None:
     """Writes the state at its step, if it is not there yet, and drops checkpoints that are neither latest nor best.
 
     Raises:
       Failure: if the disk is full or not writable; the checkpoints written before stay whole.
     """
     step = int(state.step)
-    self._policy.best = record.best_steps
+    self._policy.best = best.best_steps
     if step == self.latest_step:
       return
     try:
-      with _quiet():
-        self._manager.save(step, args=ocp.args.Composite(
-            **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(record.to_json())}))
-        self._manager.wait_until_finished()
+      _require_room(self._folder, ROOM + sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+      self._manager.save(step, args=ocp.args.Composite(
+          **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(best.to_json())}))
+      self._manager.wait_until_finished()
     except (OSError, ValueError) as error:
       raise Failure(f"Cannot write the checkpoint of step {step} to {self._folder}: {error}. Earlier checkpoints "
                       "are whole; make room and start the same command again to go on.") from error
 
   def restore(self, like: Any, step: int | None = None) -> tuple[Any, BestSoFar]:
-    """State and record at `step`, by default the latest.
+    """State, and what was best so far, at `step`, by default the latest.
 
     Args:
       like: a state of the same structure, shapes and dtypes.
@@ -101,8 +97,8 @@ class Checkpoints:
         **{STATE: ocp.args.StandardRestore(_abstract(like)), RECORD: ocp.args.JsonRestore()}))
     return restored[STATE], BestSoFar.from_json(restored[RECORD])
 
-  def record(self) -> BestSoFar:
-    """The latest checkpoint's record. Raises: UserError if there is no checkpoint."""
+  def best_so_far(self) -> BestSoFar:
+    """As of the latest checkpoint. Raises: UserError if there is no checkpoint."""
     if self.latest_step is None:
       raise UserError(f"No checkpoint in {self._folder}. Train first (--mode=train), or name one with --checkpoint.")
     restored = self._manager.restore(self.latest_step, args=ocp.args.Composite(**{RECORD: ocp.args.JsonRestore()}))
@@ -149,22 +145,15 @@ def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> 
     return restored["params"] if of_run else restored
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-  """Keeps Orbax's threads from printing the tracebacks of what they raise: it reaches us as an exception anyway."""
-  before = logging.get_verbosity()
-  logging.set_verbosity(logging.FATAL)
+def _require_room(folder: Path, size: int) -> None:
+  """Raises: OSError if so many bytes cannot be written there now. Orbax's threads would each say so, in tracebacks."""
+  probe = folder / f".room.{os.getpid()}.tmp"
   try:
-    with contextlib.redirect_stderr(io.StringIO()):
-      try:
-        yield
-      except Exception:
-        # It would tell of the tasks that are abandoned, whenever they are cleared away, up to the program's end.
-        standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
-        time.sleep(OTHERS_FAIL)
-        raise
+    with open(probe, "wb") as file:
+      if sys.platform != "darwin":      # which has no such call
+        os.posix_fallocate(file.fileno(), 0, size)
   finally:
-    logging.set_verbosity(before)
+    probe.unlink(missing_ok=True)
 
 
 def _abstract(tree: Any) -> Any:

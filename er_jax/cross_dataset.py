@@ -1,6 +1,6 @@
 """A model trained on one dataset, tested on another: accuracy, and how much of it rests on classes that it knows.
 
-    results = transfer.evaluate(experiment, open_dataset("data", "ucf101_zsar"), folder)
+    results = cross_dataset.evaluate(experiment, open_dataset("data", "ucf101_zsar"), folder)
     results["all_classes"], results["splits"]["0"]["without_twins"], results["overlap"]
 
 A class of the test is no unseen class if the model was trained on its twin: on a class of the same name, or with the
@@ -18,11 +18,13 @@ from er_jax import provenance
 from er_jax.batch_builder import BatchBuilder
 from er_jax.evaluate import Evaluator, chosen_checkpoints, entry, require_every_split, summarize
 from er_jax.experiment import Experiment
+from er_jax.models.spec import GRAPH, VECTORS
 from er_jax.results.predictions import Scores
 from er_jax.steps import device_banks
 from input_pipeline import files
+from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import Dataset, examples
+from input_pipeline.loaders import examples
 from input_pipeline.metadata import class_names
 from input_pipeline.metadata.descriptions import ActionClass, read_classes
 
@@ -69,7 +71,7 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
     corrected: the file by which its classes are described otherwise, if any.
 
   Returns:
-    What results.json holds: as for a run, for each class split of `dataset` the videos of its test classes among these;
+    The content of results.json: as for a run, for each class split of `dataset` the videos of its test classes among these;
     "trained_on"; "overlap", the test classes with a seen twin; "all_classes", every test class of any split at once.
     Each accuracy has another one in "without_twins", None where nothing is left; "mean" and "std" too.
 
@@ -78,7 +80,7 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
   """
   config, parallel, method = experiment.config, experiment.parallel, experiment.method
   _require_same_kind(experiment, dataset)
-  tests = [test for division in dataset.divisions for test in division.test]
+  tests = [split.test for split in dataset.class_splits]
   class_ids = sorted(set().union(*tests))
   overlap = {label: same for label, same in _overlap(experiment.dataset, dataset).items() if label in class_ids}
   data = provenance.of(config, dataset, corrected)
@@ -87,10 +89,10 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
   videos = examples(dataset, "test", class_ids)
   require_every_split(dataset, "test", videos, tests)
   builder = BatchBuilder(dataset, config, method, [videos], parallel.num_devices, rehearse=False)
-  evaluator = Evaluator(videos, class_ids, builder, parallel, method, config)
+  evaluator = Evaluator(experiment, builder, videos, class_ids)
   path = chosen_checkpoints(experiment, checkpoint)[config.data.split_index]
   params = experiment.load_params(path)
-  banks = device_banks(builder, parallel, method, params, experiment.cache_bytes)
+  banks = device_banks(builder.banks, parallel, method, params, experiment.cache_bytes)
   scores = evaluator(parallel.replicate(params), banks)
 
   entries = [_with_and_without(path, scores, test, overlap) for test in tests]
@@ -112,20 +114,22 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
 def _overlap(trained: Dataset, tested: Dataset) -> dict[int, dict[str, str]]:
   """Twins by the texts in use, or by the original ones: a class is no other one for being described otherwise."""
   originals = [read_classes(dataset.path / "classes.jsonl") for dataset in (trained, tested)]
-  seen = [classes[label] for classes in (originals[0], trained.classes) for label in trained.splits.seen]
+  seen = [classes[label] for classes in (originals[0], trained.classes) for split in trained.class_splits
+          for label in split.seen]
   return {**twins(seen, tested.classes), **twins(seen, originals[1])}
 
 
 def _require_same_kind(experiment: Experiment, dataset: Dataset) -> None:
   trained = experiment.dataset
-  if not dataset.divisions:
+  if not dataset.class_splits:
     raise UserError(f"{dataset.path} has no class_splits.json: it does not say which classes to test on.")
   if dataset.feature_dim != trained.feature_dim:
     raise UserError(f"{dataset.path} has features of {dataset.feature_dim} numbers, but the model was trained on those of "
                     f"{trained.path}, of {trained.feature_dim}. Prepare both with the same network.")
   width = None if dataset.class_vectors is None else dataset.class_vectors.shape[1]
-  if (experiment.method.reads_vectors or experiment.method.reads_graph) and width != experiment.vector_dim:
-    raise UserError(f"Method {experiment.method.name} was trained with class vectors of {experiment.vector_dim} numbers, but "
+  if experiment.method.needs & {VECTORS, GRAPH} and width != experiment.method.sizes.vector_dim:
+    raise UserError(f"Method {experiment.method.name} was trained with class vectors of "
+                    f"{experiment.method.sizes.vector_dim} numbers, but "
                     f"{dataset.path} has {'none' if width is None else f'those of {width}'} (class_vectors.npy).")
   if dataset.source.get("fingerprint") != trained.source.get("fingerprint") and experiment.is_main:
     print(f"Warning: {dataset.path} and {trained.path} were not prepared with the same weights and settings; accuracy is "

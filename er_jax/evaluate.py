@@ -1,8 +1,8 @@
 """Zero-shot accuracy: every class embedded once, every video scored once, then each split looks at its own part.
 
-    evaluator = Evaluator(videos, class_ids, builder, parallel, method, config)
+    evaluator = Evaluator(experiment, builder, videos, class_ids)
     scores = evaluator(params, banks)                 # all videos by all these classes
-    predictions = scores.among(dataset.splits.test[0])
+    predictions = scores.among(experiment.splits[0].test)
     predictions.metrics()                             # {"precision@1": 42.1, "precision@5": 73.1, ...}
 """
 
@@ -11,44 +11,40 @@ from pathlib import Path
 
 import numpy as np
 from jax import Array
-from ml_collections import ConfigDict
 
 from er_jax import gzsl, metrics
 from er_jax.batch_builder import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
-from er_jax.methods import Method
+from er_jax.inputs import Banks, Params
 from er_jax.results.predictions import CLASS_MEAN, GENERALIZED, METRICS, SEEN, Predictions, Scores
-from er_jax.sharding import Parallel
-from er_jax.steps import Banks, Params, Steps, device_banks
+from er_jax.steps import Steps, device_banks
 from input_pipeline import files
+from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import Dataset, ExampleSet, eval_batches, examples
+from input_pipeline.loaders import ExampleSet, eval_batches, examples
 
 
 class Evaluator:
   """Scores videos for classes, each video and each class looked at once."""
 
-  def __init__(self, videos: ExampleSet, class_ids: Sequence[int], builder: BatchBuilder, parallel: Parallel,
-               method: Method, config: ConfigDict):
+  def __init__(self, experiment: Experiment, builder: BatchBuilder, videos: ExampleSet, class_ids: Sequence[int]):
     """Prepares the pass.
 
     Args:
+      experiment: the config made real.
+      builder: made with `videos`.
       videos: what to score.
       class_ids: positions in the dataset's list.
-      builder: made with `videos`.
-      parallel: the devices.
-      method: the model.
-      config: the experiment's config.
     """
-    self._videos, self._builder, self._parallel, self._batch_size = videos, builder, parallel, config.eval_batch_size
-    self._class_ids = np.unique(class_ids)
+    config = experiment.config
+    self._videos, self._builder, self._parallel = videos, builder, experiment.parallel
+    self._batch_size, self._class_ids = config.eval_batch_size, np.unique(class_ids)
     self._views = [videos]
     if config.data.average_views == "scores" and builder.num_views > 1:
       self._views = [videos.of_view(view) for view in range(builder.num_views)]
-    class_set = builder.class_set(self._class_ids)
-    self._steps = Steps(parallel, method, builder, class_set, config.eval_batch_size)
-    self._class_set = parallel.shard(class_set)
+    self._steps = Steps(experiment.parallel, experiment.method)
+    self._class_set = experiment.parallel.shard(builder.class_set(self._class_ids))
 
   def __call__(self, params: Params, banks: Banks) -> Scores:
     """All scores, of several views their mean. Arguments are on the devices."""
@@ -72,19 +68,21 @@ def unseen_videos(dataset: Dataset, part: str) -> ExampleSet:
   Raises:
     UserError: if one of the splits has no video there.
   """
-  videos = examples(dataset, part, sorted(set().union(*getattr(dataset.splits, part))))
-  require_every_split(dataset, part, videos, getattr(dataset.splits, part))
+  class_lists = [getattr(split, part) for split in dataset.class_splits]
+  videos = examples(dataset, part, sorted(set().union(*class_lists)))
+  require_every_split(dataset, part, videos, class_lists)
   return videos
 
 
 def held_out_videos(dataset: Dataset, part: str) -> ExampleSet:
   """The videos of `unseen_videos`, and those of the seen classes that `part` holds out, if any."""
-  if dataset.split_seed is not None:      # every video of a seen class is trained on
+  if not dataset.divides_videos:      # every video of a seen class is trained on
     return unseen_videos(dataset, part)
-  unseen = set().union(*getattr(dataset.splits, part))
-  wanted = (unseen | set(dataset.splits.seen)) & set(dataset.table(part).labels.tolist())
+  class_lists = [getattr(split, part) for split in dataset.class_splits]
+  unseen = set().union(*class_lists)
+  wanted = unseen.union(*(split.seen for split in dataset.class_splits)) & set(dataset.table(part).labels.tolist())
   videos = examples(dataset, part, sorted(wanted or unseen))
-  require_every_split(dataset, part, videos, getattr(dataset.splits, part))
+  require_every_split(dataset, part, videos, class_lists)
   return videos
 
 
@@ -110,36 +108,37 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
     checkpoint: test these parameters instead, on every split.
 
   Returns:
-    What results.json holds, each split's predictions ("test0", ...), and the videos that were scored.
+    The content of results.json, each split's predictions ("test0", ...), and the videos that were scored.
 
   Raises:
     UserError: if there is no checkpoint, or it belongs to another model.
   """
-  config, dataset, parallel, method = (experiment.config, experiment.dataset, experiment.parallel, experiment.method)
-  splits, chosen = dataset.splits, chosen_checkpoints(experiment, checkpoint)
+  config, dataset, parallel, splits = experiment.config, experiment.dataset, experiment.parallel, experiment.splits
+  chosen = chosen_checkpoints(experiment, checkpoint)
   sets = {"test": held_out_videos(dataset, "test")}
-  holds_seen = np.isin(sets["test"].labels, splits.seen).any()
-  competing = holds_seen and all(splits.val) and np.isin(dataset.table("val").labels, splits.seen).any()
+  holds_seen = np.isin(sets["test"].labels, experiment.seen).any()
+  competing = holds_seen and all(split.val for split in splits) and np.isin(dataset.table("val").labels,
+                                                                            experiment.seen).any()
   if competing:
     sets["val"] = held_out_videos(dataset, "val")
-  builder = BatchBuilder(dataset, config, method, list(sets.values()), parallel.num_devices, rehearse=False)
-  seen = splits.seen if holds_seen else ()
-  evaluators = {part: Evaluator(videos, sorted({*seen}.union(*getattr(splits, part))), builder, parallel, method, config)
+  builder = BatchBuilder(dataset, config, experiment.method, list(sets.values()), parallel.num_devices, rehearse=False)
+  seen = experiment.seen if holds_seen else ()
+  evaluators = {part: Evaluator(experiment, builder, videos, sorted({*seen}.union(*(getattr(s, part) for s in splits))))
                 for part, videos in sets.items()}
 
   banks, predictions, entries = None, {}, {}
   for path in sorted(set(chosen)):
     params = experiment.load_params(path)
-    banks = banks or device_banks(builder, parallel, method, params, experiment.cache_bytes)   # of frozen layers
+    banks = banks or device_banks(builder.banks, parallel, experiment.method, params, experiment.cache_bytes)
     params = parallel.replicate(params)
     scores = {part: evaluator(params, banks) for part, evaluator in evaluators.items()}
     for k in (k for k, of_split in enumerate(chosen) if of_split == path):
-      predictions[f"test{k}"] = scores["test"].among(splits.test[k])
+      predictions[f"test{k}"] = scores["test"].among(splits[k].test)
       entries[k] = entry(path, predictions[f"test{k}"])
       if competing:
-        test = scores["test"].among([*seen, *splits.test[k]])
+        test = scores["test"].among([*seen, *splits[k].test])
         entries[k][GENERALIZED] = {
-            **gzsl.evaluate(scores["val"].among([*seen, *splits.val[k]]), test, len(seen)),
+            **gzsl.evaluate(scores["val"].among([*seen, *splits[k].val]), test, len(seen)),
             "num_videos": len(test.targets)}
       if k == config.data.split_index and holds_seen:
         entries[SEEN] = entry(path, scores["test"].among(seen))
@@ -156,34 +155,33 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
 
 def chosen_checkpoints(experiment: Experiment, checkpoint: str | None) -> list[Path]:
   """For each split the checkpoint to test: the given one, or the one that was best on the split's validation."""
-  val = experiment.dataset.splits.val
+  splits = experiment.splits
   if checkpoint:
-    return [Path(checkpoint) for _ in val]
+    return [Path(checkpoint) for _ in splits]
   folder = experiment.workdir / "checkpoints"
   checkpoints = Checkpoints(folder)
-  record = checkpoints.record()
-  if not all(val) and not record.complete:
+  best = checkpoints.best_so_far()
+  if not all(split.val for split in splits) and not best.complete:
     raise UserError(f"{folder}: training stopped at step {checkpoints.latest_step}, and there are no validation classes by "
                     "which to choose a checkpoint but the last. Train to the end with --mode=train, or name a checkpoint "
                     "with --checkpoint.")
-  best = record.best
-  missing = [f"val{k}" for k, classes in enumerate(val) if classes and f"val{k}" not in best]
+  missing = [f"val{k}" for k, split in enumerate(splits) if split.val and f"val{k}" not in best.splits]
   if missing:
     raise UserError(f"{folder} was not validated on {', '.join(missing)}. Train to the end with --mode=train; or, if "
                     "the dataset has been given more splits since, in a new --workdir.")
-  return [folder / str(best[f"val{k}"]["precision@1"]["step"] if classes else checkpoints.latest_step)
-          for k, classes in enumerate(val)]
+  return [folder / str(best.splits[f"val{k}"]["precision@1"]["step"] if split.val else checkpoints.latest_step)
+          for k, split in enumerate(splits)]
 
 
 def entry(checkpoint: Path, predictions: Predictions) -> dict:
-  """What results.json says of a set of predictions: accuracies, and on how many videos and classes they rest."""
+  """The part of results.json about a set of predictions: accuracies, and on how many videos and classes they rest."""
   return {"step": int(checkpoint.name) if checkpoint.name.isdigit() else None, **predictions.metrics(),
           CLASS_MEAN: predictions.mean_class_accuracy(),
           "num_videos": len(predictions.targets), "num_classes": len(predictions.class_ids)}
 
 
 def summarize(method: str, dataset: str, splits: Sequence[dict], seen: dict | None = None) -> dict:
-  """What results.json holds of these splits: each of them, and their means and standard deviations.
+  """The content of results.json about these splits: each of them, and their means and standard deviations.
 
   Args:
     method, dataset: their names.

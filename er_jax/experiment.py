@@ -16,11 +16,13 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from er_jax import checkpoints, methods, provenance
+from er_jax.inputs import Params
 from er_jax.sharding import Parallel
-from er_jax.steps import Params, init_params, params_like
-from er_jax.text.backbone import WORD_TABLE
+from er_jax.steps import init_params, params_like
+from er_jax.text.embedding import WORD_TABLE
+from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import Dataset
+from input_pipeline.metadata.class_splits import ClassSplit
 
 WORD_VECTORS = f"text_backbone/{WORD_TABLE}"     # what a checkpoint of word vectors alone holds
 
@@ -30,28 +32,35 @@ class Experiment:
 
   Attributes:
     config, workdir: as given.
-    dataset: the prepared dataset.
+    dataset: the prepared dataset; one `seen` serves all its class splits.
     parallel: the devices.
     method: the model.
     title: what a person is told is being trained.
     is_main: whether this process writes files and speaks.
   """
 
-  def __init__(self, config: ConfigDict, workdir: Path, dataset: Dataset, devices: Sequence[jax.Device] | None = None):
+  def __init__(self, config: ConfigDict, workdir: Path, dataset: Dataset, devices: Sequence[jax.Device] | None = None,
+               title: str = ""):
     self.config, self.workdir, self.dataset = config, workdir, dataset
-    if dataset.splits is None:
+    if not dataset.class_splits:
       raise UserError(f"{dataset.path} has no class_splits.json: it does not say which classes are seen.")
-    if dataset.split_seed is not None and config.data.split_index:
-      raise UserError(f"config.data.split_index is {config.data.split_index}, but {dataset.name} is split at random, with a "
-                      "model for each split; leave it at 0. All splits are trained, or the first config.data.max_splits.")
-    if not 0 <= config.data.split_index < len(dataset.splits.test):
+    if not 0 <= config.data.split_index < len(dataset.class_splits):
       raise UserError(f"config.data.split_index is {config.data.split_index}, but {dataset.name} has "
-                      f"{len(dataset.splits.test)} splits (0 to {len(dataset.splits.test) - 1}).")
-    self.vector_dim = None if dataset.class_vectors is None else dataset.class_vectors.shape[1]
+                      f"{len(dataset.class_splits)} splits (0 to {len(dataset.class_splits) - 1}).")
     self.parallel = Parallel(config.parallel, devices)
     self.method = methods.build(config, dataset)
-    self.title = f"train {config.method}" + (f", {workdir.name}" if dataset.split_seed is not None else "")
+    self.title = title or f"train {config.method}"
     self.is_main = jax.process_index() == 0
+
+  @property
+  def seen(self) -> tuple[int, ...]:
+    """The classes that are trained on."""
+    return self.dataset.class_splits[0].seen
+
+  @property
+  def splits(self) -> tuple[ClassSplit, ...]:
+    """The dataset's class splits."""
+    return self.dataset.class_splits
 
   @functools.cached_property
   def data(self) -> dict[str, Any]:
@@ -70,18 +79,15 @@ class Experiment:
 
   def load_params(self, checkpoint: str | os.PathLike, may_be_alone: str = "") -> Params:
     """The parameters in a checkpoint folder. Raises: UserError if it belongs to another model."""
-    like = params_like(self.method, self.dataset.feature_dim, self.vector_dim)
-    return checkpoints.load_params(checkpoint, like, may_be_alone)
+    return checkpoints.load_params(checkpoint, params_like(self.method), may_be_alone)
 
   def blank_params(self) -> Params:
     """Parameters of the right shapes, to be filled from a checkpoint."""
-    like = params_like(self.method, self.dataset.feature_dim, self.vector_dim)
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params_like(self.method))
 
   def _random_params(self) -> Params:
     """Random ones, and pretrained ones in their places."""
-    params = init_params(self.method, self.dataset.feature_dim, self.vector_dim, self.config.seed)
-    return jax.tree.map(np.asarray, params)
+    return jax.tree.map(np.asarray, init_params(self.method, self.config.seed))
 
   @property
   def cache_bytes(self) -> int:

@@ -1,6 +1,6 @@
 """Generalised zero-shot recognition: seen and unseen classes compete for every video (Xian et al., TPAMI 2018).
 
-    generalized.evaluate(validation, test, num_seen=400)
+    gzsl.evaluate(validation, test, num_seen=400)
     # {"seen": 61.0, "unseen": 22.5, "harmonic_mean": 32.9, "bias": 1.25, "uncalibrated_seen": 80.1, ...}
 
 A classifier that was trained on seen classes prefers them. Calibrated stacking (Chao et al., ECCV 2016) takes a bias

@@ -1,13 +1,19 @@
-"""What models and steps are given: immutable, typed, with shapes.
+"""Inputs of models and steps: immutable, typed, with shapes.
+
+    inputs = batch.video_inputs(banks)       # inside a step: texts laid out where the batch refers to them
 
 Shapes are those of one device: b videos, c classes and k rehearsal concepts of the batch's B, C and K. Padding (the
 last batch of an epoch, a class set that does not divide by the number of devices) is in the masks and weights.
 """
 
 import flax.struct
+import jax.numpy as jnp
+import optax
 from jax import Array
 
-from er_jax.text.bank import Texts
+from er_jax.text.bank import TextBank, TextReferences, Texts, gather_texts
+
+Params = dict
 
 
 @flax.struct.dataclass
@@ -20,6 +26,22 @@ class Graph:
   """
   vectors: Array
   edges: Array
+
+
+@flax.struct.dataclass
+class TrainState:
+  """What training changes: `step` () int32, the number of steps done, all parameters, and the optimiser's state."""
+  step: Array
+  params: Params
+  opt_state: optax.OptState
+
+
+@flax.struct.dataclass
+class Banks:
+  """What steps refer to: texts of classes and rehearsal concepts, object texts of videos, the graph of classes."""
+  texts: TextBank | None
+  sequences: TextBank | None
+  graph: Graph | None
 
 
 @flax.struct.dataclass
@@ -83,17 +105,22 @@ class ClassSet:
   Attributes:
     rows: (C,) int32.
     mask: (C,) bool.
-    ids: (C,) int32 text ids, -1 on padding; None where the method reads no class text.
+    texts: (C,) references, -1 on padding; None where the method reads no class text.
     vectors: (C, V) float32; None where the method reads no class vectors.
     nodes: (C,) int32 nodes of the graph, 0 on padding; None where the method reads no graph.
     classifier: (C, F) float32, zeros on padding; or None.
   """
   rows: Array
   mask: Array
-  ids: Array | None = None
+  texts: TextReferences | None = None
   vectors: Array | None = None
   nodes: Array | None = None
   classifier: Array | None = None
+
+  def inputs(self, banks: Banks) -> ClassInputs:
+    """The classes as a model sees them, with their texts laid out."""
+    texts = None if self.texts is None else gather_texts(banks.texts, self.texts, self.rows)
+    return ClassInputs(self.rows, self.mask, texts, self.vectors, self.nodes, banks.graph, self.classifier)
 
 
 @flax.struct.dataclass
@@ -103,12 +130,25 @@ class StepBatch:
   Attributes:
     features: (B, F) float32.
     rows: (B,) int32.
-    objects: (B, S) int32 ids of object texts (see `VideoInputs`), -1 for none; or None.
-    concepts: (K,) int32 text ids of the rehearsal set, -1 on padding; or None.
+    objects: (B, S) references to object texts (see `VideoInputs`), -1 for none; or None.
+    concepts: (K,) references to the texts of the rehearsal set, -1 on padding; or None.
     targets: see `Targets`; here of the whole batch.
   """
   features: Array
   rows: Array
-  objects: Array | None
-  concepts: Array | None
+  objects: TextReferences | None
+  concepts: TextReferences | None
   targets: Targets
+
+  def video_inputs(self, banks: Banks) -> VideoInputs:
+    """The videos as a model sees them, with their object texts laid out."""
+    objects = None
+    if self.objects is not None:
+      each = self.objects.ids.shape[1]
+      rows = (self.rows[:, None] * each + jnp.arange(each)).reshape(-1)
+      objects = gather_texts(banks.sequences, self.objects, rows)
+    return VideoInputs(self.features, self.rows, objects)
+
+  def concept_texts(self, banks: Banks) -> Texts | None:
+    """The texts of the rehearsal set, laid out; None where nothing is rehearsed."""
+    return None if self.concepts is None else gather_texts(banks.texts, self.concepts, self.concepts.ids)

@@ -1,4 +1,4 @@
-"""What a run and its results rest on: the prepared dataset, its manifest, class splits and descriptions, by their hashes.
+"""The data that a run and its results rest on: the prepared dataset, its manifest, class splits and descriptions, by their hashes.
 
     data = provenance.of(config, dataset, config.data.corrections)      # in results.json
     # {"path": "data/ucf101_zsar/1.0.0", "manifest": {"path": ..., "sha256": ...}, "class_splits": {...},
@@ -13,8 +13,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from input_pipeline import files, manifest
+from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import Dataset
 from input_pipeline.metadata import descriptions
 
 DATA_FILE = "data.json"      # in a workdir
@@ -42,7 +42,7 @@ def of(config: ConfigDict, dataset: Dataset, corrected: str) -> dict[str, Any]:
                   for action, original in zip(dataset.classes, descriptions.read_classes(listed)))
     corrections = {**files.cite(corrected), "num_changed": changed}
   return {"path": str(dataset.path),
-          "manifest": manifest.cite(where, dataset.classes, dataset.divisions) if where.exists() else None,
+          "manifest": manifest.cite(where, dataset.classes, dataset.class_splits) if where.exists() else None,
           "class_splits": files.cite(splits) if splits.exists() else None,
           "descriptions": {"class_text": config.data.class_text, **files.cite(listed), "corrections": corrections},
           "views": {"stored": dataset.num_views, "average": config.data.average_views}}

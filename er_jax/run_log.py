@@ -1,14 +1,17 @@
-"""What a run writes down: the lines of metrics.jsonl, and the best validation values so far.
+"""The record of a run: the lines of metrics.jsonl, TensorBoard's, and the best validation values so far.
 
     log = MetricsLog(workdir / "metrics.jsonl")
     log.write({"step": 10, "epoch": 0, "loss": 1.5})       # a resumed run leaves no line twice
 
-    record = BestSoFar().with_value("val0", "precision@1", 33.3, step=10)
-    record.best["val0"]["precision@1"]                     # {"step": 10, "value": 33.3}
+    best = BestSoFar().with_value("val0", "precision@1", 33.3, step=10)
+    best.splits["val0"]["precision@1"]                     # {"step": 10, "value": 33.3}
 """
 
+import contextlib
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,30 +22,30 @@ class BestSoFar(NamedTuple):
   """Best validation values so far.
 
   Attributes:
-    best: {split: {metric: {"step", "value"}}}.
+    splits: {split: {metric: {"step", "value"}}}.
     evaluated: the last step that was validated, -1 before the first.
     complete: whether training has come to its end.
   """
-  best: dict[str, dict[str, dict[str, Any]]] = {}
+  splits: dict[str, dict[str, dict[str, Any]]] = {}
   evaluated: int = -1
   complete: bool = False
 
   def with_value(self, split: str, metric: str, value: float, step: int) -> "BestSoFar":
-    """The record after a validation; an equal value does not take the place of an earlier one."""
-    entry = self.best.get(split, {}).get(metric)
+    """What is best after a validation; an equal value does not take the place of an earlier one."""
+    entry = self.splits.get(split, {}).get(metric)
     if entry is not None and entry["value"] >= value:
       return self._replace(evaluated=step)
-    split_best = {**self.best.get(split, {}), metric: {"step": step, "value": value}}
-    return BestSoFar({**self.best, split: split_best}, step)
+    split_best = {**self.splits.get(split, {}), metric: {"step": step, "value": value}}
+    return BestSoFar({**self.splits, split: split_best}, step)
 
   @property
   def best_steps(self) -> frozenset[int]:
     """The steps that are the best of some split and metric."""
-    return frozenset(entry["step"] for split in self.best.values() for entry in split.values())
+    return frozenset(entry["step"] for split in self.splits.values() for entry in split.values())
 
   def to_json(self) -> dict:
     """As plain values."""
-    return self._asdict()
+    return {"best": self.splits, "evaluated": self.evaluated, "complete": self.complete}
 
   @classmethod
   def from_json(cls, value: dict) -> "BestSoFar":
@@ -87,3 +90,35 @@ class MetricsLog:
   @staticmethod
   def _key(line: dict) -> tuple:
     return line["step"], line.get("split")
+
+
+class Board:
+  """TensorBoard's files of a run."""
+
+  def __init__(self, folder: str | os.PathLike, first_step: int):
+    """What was written there for `first_step` and beyond, by a run that was killed, no longer counts."""
+    with _without_torch():
+      import tensorboardX
+    self._writer = tensorboardX.SummaryWriter(str(folder), purge_step=first_step)
+
+  def write(self, prefix: str, values: dict[str, float], step: int) -> None:
+    """A point of the curve PREFIX/NAME for each value."""
+    for name, value in values.items():
+      self._writer.add_scalar(f"{prefix}/{name}", value, step)
+
+  def close(self) -> None:
+    """Writes what is waiting."""
+    self._writer.close()
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+  """Lets no PyTorch be imported in the block: tensorboardX would, where it is installed, for seconds and for nothing."""
+  if "torch" in sys.modules:
+    yield
+    return
+  sys.modules["torch"] = None
+  try:
+    yield
+  finally:
+    del sys.modules["torch"]

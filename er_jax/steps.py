@@ -1,6 +1,6 @@
 """The compiled functions of training and evaluation, each written for one device (see `er_jax.sharding`).
 
-    steps = Steps(parallel, method, builder, class_set, batch_size, learner)
+    steps = Steps(parallel, method, learner)
     state, losses = steps.train(state, batch, classes, banks)
     embeddings = steps.encode_classes(params, classes, banks)
     logits = steps.score(params, batch, embeddings, banks)
@@ -10,72 +10,42 @@ A step is a pure function, and dropout does not depend on the device. What a tra
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from er_jax import sharding
-from er_jax.batch_builder import BatchBuilder
-from er_jax.inputs import ClassInputs, ClassSet, Graph, StepBatch, VideoInputs
+from er_jax.inputs import Banks, ClassInputs, ClassSet, Graph, Params, StepBatch, VideoInputs
 from er_jax.methods import Method
+from er_jax.models.spec import GRAPH, OBJECTS
 from er_jax.sharding import REPLICATED, SHARDED, Parallel
-from er_jax.text.bank import Capacity, TextBank, Texts, gather_texts
+from er_jax.text.bank import Capacity, TextBank, TextReferences, Texts, gather_texts
 
-Params = dict
 FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}   # it runs once
 
 
-@flax.struct.dataclass
-class TrainState:
-  """What training changes: `step` () int32, the number of steps done, all parameters, and the optimiser's state."""
-  step: Array
-  params: Params
-  opt_state: optax.OptState
-
-
-@flax.struct.dataclass
-class Banks:
-  """What steps refer to: texts of classes and rehearsal concepts, object texts of videos, the graph of classes."""
-  texts: TextBank | None
-  sequences: TextBank | None
-  graph: Graph | None
-
-
-class Capacities(NamedTuple):
-  """Room on one device for the texts of a class set, of a batch's objects, and of its rehearsal concepts."""
-  classes: Capacity | None
-  objects: Capacity | None
-  concepts: Capacity | None
-
-
-def init_params(method: Method, feature_dim: int, vector_dim: int | None, seed: int) -> Params:
-  """Random first parameters, with the pretrained ones in their places.
-
-  Raises:
-    UserError: if a pretrained one has another shape than the config describes.
-  """
-  init = jax.jit(_init(method, feature_dim, vector_dim), compiler_options=FAST_COMPILATION)
+def init_params(method: Method, seed: int) -> Params:
+  """Random first parameters, with the pretrained ones in their places."""
+  init = jax.jit(_init(method), compiler_options=FAST_COMPILATION)
   flat = flatten_dict(init(jax.random.key(seed)), sep="/")
   return unflatten_dict({**flat, **method.pretrained}, sep="/")
 
 
-def params_like(method: Method, feature_dim: int, vector_dim: int | None) -> Params:
+def params_like(method: Method) -> Params:
   """Shapes and dtypes of the parameters, without their values."""
-  return jax.eval_shape(_init(method, feature_dim, vector_dim), jax.random.key(0))
+  return jax.eval_shape(_init(method), jax.random.key(0))
 
 
-def _init(method: Method, feature_dim: int, vector_dim: int | None) -> Callable[[Array], Params]:
-  bank, ids = TextBank.build([np.zeros(1, np.int32)]), np.zeros(1, np.int32)
+def _init(method: Method) -> Callable[[Array], Params]:
+  ids, vector_dim = np.zeros(1, np.int32), method.sizes.vector_dim
   vectors = None if vector_dim is None else jnp.zeros((1, vector_dim))
-  texts = gather_texts(bank, ids, ids, Capacity(1, 1))
-  videos = VideoInputs(jnp.zeros((1, feature_dim)), ids, texts if method.reads_objects else None)
-  graph = Graph(vectors, jnp.ones((1, 1))) if method.reads_graph else None
+  texts = gather_texts(TextBank.build([ids]), TextReferences(ids, Capacity(1, 1)), ids)
+  videos = VideoInputs(jnp.zeros((1, method.sizes.feature_dim)), ids, texts if OBJECTS in method.needs else None)
+  graph = Graph(vectors, jnp.ones((1, 1))) if GRAPH in method.needs else None
   classes = ClassInputs(ids, np.ones(1, bool), texts, vectors, ids, graph)
 
   def whole(module):
@@ -84,74 +54,45 @@ def _init(method: Method, feature_dim: int, vector_dim: int | None) -> Callable[
   return lambda key: method.module.init(key, method=whole)["params"]
 
 
-def encode_classes(params: Params, classes: ClassSet, banks: Banks, *, method: Method, room: Capacities) -> Array:
+def encode_classes(params: Params, classes: ClassSet, banks: Banks, *, method: Method) -> Array:
   """Embeddings of the whole class set (C, D), each device encoding its share."""
-  inputs = class_inputs_of(classes, banks, room)
+  inputs = classes.inputs(banks)
   return sharding.gather(method.module.apply({"params": params}, inputs, True, method="encode_classes"))
 
 
-def score(params: Params, batch: StepBatch, embeddings: Array, banks: Banks, *, method: Method,
-          room: Capacities) -> Array:
+def score(params: Params, batch: StepBatch, embeddings: Array, banks: Banks, *, method: Method) -> Array:
   """Logits (B, C) of the whole batch, each device scoring its share."""
   def whole(module):
-    return module.score(module.encode_videos(video_inputs(batch, banks, room), True), embeddings)
+    return module.score(module.encode_videos(batch.video_inputs(banks), True), embeddings)
   return sharding.gather(method.module.apply({"params": params}, method=whole))
 
 
-def video_inputs(batch: StepBatch, banks: Banks, room: Capacities) -> VideoInputs:
-  """The batch as a model sees it, with its object texts laid out."""
-  objects = None
-  if batch.objects is not None:
-    each = batch.objects.shape[1]
-    rows = (batch.rows[:, None] * each + jnp.arange(each)).reshape(-1)
-    objects = gather_texts(banks.sequences, batch.objects.reshape(-1), rows, room.objects)
-  return VideoInputs(batch.features, batch.rows, objects)
-
-
-def class_inputs_of(classes: ClassSet, banks: Banks, room: Capacities) -> ClassInputs:
-  """The classes as a model sees them, with their texts laid out."""
-  texts = None if classes.ids is None else gather_texts(banks.texts, classes.ids, classes.rows, room.classes)
-  return ClassInputs(classes.rows, classes.mask, texts, classes.vectors, classes.nodes, banks.graph, classes.classifier)
-
-
-def take_concepts(batch: StepBatch, banks: Banks, room: Capacities) -> Texts | None:
-  """The texts of the batch's rehearsal set, laid out; None where nothing is rehearsed."""
-  return None if batch.concepts is None else gather_texts(banks.texts, batch.concepts, batch.concepts, room.concepts)
-
-
 class Steps:
-  """The functions above, and a learner's step, compiled for all devices with everything static bound."""
+  """The functions above, and a learner's step, compiled for all devices."""
 
-  def __init__(self, parallel: Parallel, method: Method, builder: BatchBuilder, classes: ClassSet, batch_size: int,
-               learner: Any = None):
-    room = Capacities(builder.class_capacity(classes), builder.object_capacity(batch_size), builder.concept_capacity)
-    bind = functools.partial
+  def __init__(self, parallel: Parallel, method: Method, learner: Any = None):
     if learner is not None:
-      self.train = parallel.spmd(bind(learner.step, room=room), inputs=(REPLICATED, SHARDED, SHARDED, REPLICATED),
+      self.train = parallel.spmd(learner.step, inputs=(REPLICATED, SHARDED, SHARDED, REPLICATED),
                                  outputs=(REPLICATED, REPLICATED), donate=(0,))
-    self.encode_classes = parallel.spmd(
-        bind(encode_classes, method=method, room=room), inputs=(REPLICATED, SHARDED, REPLICATED), outputs=REPLICATED)
-    self.score = parallel.spmd(
-        bind(score, method=method, room=room),
-        inputs=(REPLICATED, SHARDED, REPLICATED, REPLICATED), outputs=REPLICATED)
+    self.encode_classes = parallel.spmd(functools.partial(encode_classes, method=method),
+                                        inputs=(REPLICATED, SHARDED, REPLICATED), outputs=REPLICATED)
+    self.score = parallel.spmd(functools.partial(score, method=method),
+                               inputs=(REPLICATED, SHARDED, REPLICATED, REPLICATED), outputs=REPLICATED)
 
 
-def device_banks(builder: BatchBuilder, parallel: Parallel, method: Method, params: Params,
-                 cache_bytes: int) -> Banks:
-  """The builder's texts on the devices, with the frozen layers' output for them where there is one and it fits.
+def device_banks(banks: Banks, parallel: Parallel, method: Method, params: Params, cache_bytes: int) -> Banks:
+  """Texts on the devices, with the frozen layers' output for them where there is one and it fits.
 
   Args:
-    builder: holds the texts.
+    banks: on the host.
     parallel: the devices.
     method: the model whose frozen layers are run.
     params: on the host or one device.
     cache_bytes: the most that the frozen output of each bank may take; a bank that needs more keeps none, and its
       texts run their frozen layers in every step.
   """
-  banks = Banks(builder.texts, builder.sequences, builder.graph)
-  backbone = getattr(method.module, "backbone", None)
-  if backbone is not None and backbone.can_be_cached:
-    dtype = backbone.dtype
+  if method.text is not None and method.text.module.can_be_cached:
+    tower = method.text.module
 
     @jax.jit
     def run(params: Params, texts: Texts) -> Array:
@@ -160,9 +101,9 @@ def device_banks(builder: BatchBuilder, parallel: Parallel, method: Method, para
     frozen_params = jax.device_put(params, jax.local_devices()[0])
 
     def cached(bank: TextBank | None) -> TextBank | None:
-      if bank is None or len(bank.tokens) * backbone.width * jnp.dtype(dtype).itemsize > cache_bytes:
+      if bank is None or len(bank.tokens) * tower.width * jnp.dtype(tower.dtype).itemsize > cache_bytes:
         return bank
-      return bank.with_hidden(functools.partial(run, frozen_params), backbone.width, dtype)
+      return bank.with_hidden(functools.partial(run, frozen_params), tower.width, tower.dtype)
 
     banks = banks.replace(texts=cached(banks.texts), sequences=cached(banks.sequences))
   return parallel.replicate(banks)

@@ -7,23 +7,25 @@
 import math
 import signal
 import threading
+from collections.abc import Callable
 
 import jax
 import numpy as np
-import tensorboardX
+from jax import Array
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
 from er_jax import learners
 from er_jax.batch_builder import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.evaluate import Evaluator, unseen_videos
 from er_jax.experiment import Experiment
+from er_jax.inputs import Banks, Params, TrainState
+from er_jax.learners import Learner
 from er_jax.methods import check_trainable
-from er_jax.run_log import BestSoFar, MetricsLog
-from er_jax.steps import Steps, TrainState, device_banks
+from er_jax.run_log import BestSoFar, Board, MetricsLog
+from er_jax.steps import Steps, device_banks
 from input_pipeline.errors import Failure
-from input_pipeline.loaders import examples, no_videos, steps_per_epoch, train_batches
+from input_pipeline.loaders import ExampleSet, examples, no_videos, steps_per_epoch, train_batches
 from input_pipeline.progress import Progress
 
 
@@ -37,94 +39,121 @@ def train(experiment: Experiment) -> bool:
     UserError: for values that do not fit.
     Failure: if the loss is not a number, or the disk is full.
   """
-  config, dataset, parallel, method = (experiment.config, experiment.dataset, experiment.parallel, experiment.method)
-  check_trainable(config, dataset)
-  seen = no_videos(dataset) if method.reads_graph else examples(dataset, "train", dataset.splits.seen)
-  unseen = unseen_videos(dataset, "val") if any(dataset.splits.val) else None
-  builder = BatchBuilder(dataset, config, method, [seen] if unseen is None else [seen, unseen], parallel.num_devices)
-  checkpoints = Checkpoints(experiment.workdir / "checkpoints")
+  config, parallel, checkpoints = experiment.config, experiment.parallel, Checkpoints(experiment.workdir / "checkpoints")
+  seen, unseen = _videos(experiment)
+  builder = BatchBuilder(experiment.dataset, config, experiment.method, [seen] if unseen is None else [seen, unseen],
+                         parallel.num_devices)
   params = experiment.first_params() if checkpoints.latest_step is None else experiment.blank_params()
   epoch_steps = steps_per_epoch(len(seen), config.batch_size)
   num_steps = epoch_steps * config.num_epochs
-  learner = learners.build(config, dataset, method, params, num_steps)
+  learner = learners.build(config, experiment.dataset, experiment.method, params, num_steps)
   if learner.single_epoch:
     num_steps = min(num_steps, epoch_steps)
   eval_every = config.eval_every_steps or epoch_steps
-  state, record = TrainState(np.zeros((), np.int32), params, learner.init(params)), BestSoFar()
+  state, best = TrainState(np.zeros((), np.int32), params, learner.init(params)), BestSoFar()
   if checkpoints.latest_step is not None:
-    state, record = checkpoints.restore(like=state)
+    state, best = checkpoints.restore(like=state)
   first_step = int(state.step)
 
-  banks = device_banks(builder, parallel, method, state.params, experiment.cache_bytes)
-  class_set = builder.class_set(dataset.splits.seen, training=True)
-  steps = Steps(parallel, method, builder, class_set, config.batch_size, learner)
-  validate = None
-  if unseen is not None:
-    validate = Evaluator(unseen, sum(dataset.splits.val, ()), builder, parallel, method, config)
-  classes, state = parallel.shard(class_set), parallel.replicate(state)
-  log = MetricsLog(experiment.workdir / "metrics.jsonl", enabled=experiment.is_main)
-  board = _open_board(experiment, first_step)
-
-  def evaluate(step: int, record: BestSoFar) -> BestSoFar:
-    scores = validate(state.params, banks) if validate else None
-    for k, classes in enumerate(dataset.splits.val):
-      if not classes:      # nothing chooses this split's checkpoint: the last one is tested
-        continue
-      values = scores.among(classes).metrics()
-      log.write({"step": step, "split": f"val{k}", **values})
-      for metric, value in values.items():
-        board and board.add_scalar(f"val{k}/{metric}", value, step)
-        record = record.with_value(f"val{k}", metric, value, step)
-    return record._replace(evaluated=step)
-
-  if record.evaluated < 0 and learner.validate_at_start:
-    record = evaluate(first_step, record)
-    checkpoints.save(parallel.fetch(state), record._replace(complete=first_step >= num_steps))
+  banks = device_banks(builder.banks, parallel, experiment.method, state.params, experiment.cache_bytes)
+  classes, state = parallel.shard(builder.class_set(experiment.seen, training=True)), parallel.replicate(state)
+  steps = Steps(parallel, experiment.method, learner)
+  log = _Log(experiment, learner, epoch_steps, first_step)
+  validate = _validation(experiment, builder, unseen, banks, log)
+  if best.evaluated < 0 and learner.validate_at_start:
+    best = validate(state.params, first_step, best)
+    checkpoints.save(parallel.fetch(state), best._replace(complete=first_step >= num_steps))
   batches = train_batches(seen, config.batch_size, config.seed, config.data.shuffle, first_step, num_steps - first_step)
   with _StopSignal() as stop, Progress(experiment.title, num_steps, "steps", first_step) as progress:
     for step, batch in enumerate(batches, start=first_step + 1):
-      step_batch = parallel.shard(builder.batch(batch, seen, step - 1))
-      state, parts = steps.train(state, step_batch, classes, banks)
+      state, losses = steps.train(state, parallel.shard(builder.batch(batch, seen, step - 1)), classes, banks)
       is_due = step % eval_every == 0 or step == num_steps
       is_logged = step % config.log_every_steps == 0 or step == num_steps
       if is_logged or is_due:
-        _check_finite(float(parallel.fetch(parts["loss"])), step, config)
-      if is_logged:
-        values = {name: float(value) for name, value in sorted(parallel.fetch(parts).items())}
-        line = {"step": step, "epoch": (step - 1) // epoch_steps, **values,
-                "learning_rate": learner.learning_rate(step - 1)}
-        log.write(line)
-        for name in line.keys() - {"step"}:
-          board and board.add_scalar(f"train/{name}", line[name], step)
+        log.training(step, parallel.fetch(losses), write=is_logged)
       if is_due:
         state = learner.finalize(state, parallel)
-        record = evaluate(step, record)
+        best = validate(state.params, step, best)
       stopping = stop.agreed(ask_others=is_logged or is_due)
       if is_due or stopping:
-        checkpoints.save(parallel.fetch(state), record._replace(complete=step >= num_steps))
-      progress.advance(note=_note(record))
+        checkpoints.save(parallel.fetch(state), best._replace(complete=step >= num_steps))
+      progress.advance(note=_note(best))
       if stopping:
         break
   checkpoints.close()
-  board and board.close()
+  log.close()
   return int(parallel.fetch(state.step)) >= num_steps
 
 
-def _open_board(experiment: Experiment, first_step: int) -> tensorboardX.SummaryWriter | None:
-  if not experiment.is_main:
-    return None
-  return tensorboardX.SummaryWriter(str(experiment.workdir / "tensorboard"), purge_step=first_step + 1)
+def _videos(experiment: Experiment) -> tuple[ExampleSet, ExampleSet | None]:
+  """The videos to train on, and those to validate on, if any. Raises: UserError if something that is needed is missing."""
+  dataset = experiment.dataset
+  check_trainable(experiment.config, dataset)
+  sees_videos = experiment.method.spec.class_targets is None
+  seen = examples(dataset, "train", experiment.seen) if sees_videos else no_videos(dataset)
+  return seen, unseen_videos(dataset, "val") if any(split.val for split in experiment.splits) else None
 
 
-def _check_finite(loss: float, step: int, config: ConfigDict) -> None:
-  if not math.isfinite(loss):
-    raise Failure(f"The loss is {loss} at step {step}. Lower config.optimizer.learning_rate (now "
-                  f"{config.optimizer.learning_rate}) and start again in a new workdir.")
+Validation = Callable[[Params, int, BestSoFar], BestSoFar]
 
 
-def _note(record: BestSoFar) -> str:
-  best = [split["precision@1"]["value"] for split in record.best.values()]
-  return f"best unseen validation top-1 {np.mean(best):.1f}%" if best else ""
+def _validation(experiment: Experiment, builder: BatchBuilder, unseen: ExampleSet | None, banks: Banks,
+                log: "_Log") -> Validation:
+  """A function that validates parameters at a step on each split, and says what is best then."""
+  evaluator = None
+  if unseen is not None:
+    evaluator = Evaluator(experiment, builder, unseen, sum((split.val for split in experiment.splits), ()))
+
+  def validate(params: Params, step: int, best: BestSoFar) -> BestSoFar:
+    scores = evaluator(params, banks) if evaluator else None
+    for k, split in enumerate(experiment.splits):
+      if not split.val:      # nothing chooses this split's checkpoint: the last one is tested
+        continue
+      values = scores.among(split.val).metrics()
+      log.validation(step, f"val{k}", values)
+      for metric, value in values.items():
+        best = best.with_value(f"val{k}", metric, value, step)
+    return best._replace(evaluated=step)
+
+  return validate
+
+
+class _Log:
+  """What training tells of itself: metrics.jsonl and TensorBoard's files, by the main process."""
+
+  def __init__(self, experiment: Experiment, learner: Learner, epoch_steps: int, first_step: int):
+    self._learner, self._epoch_steps, self._config = learner, epoch_steps, experiment.config
+    self._lines = MetricsLog(experiment.workdir / "metrics.jsonl", enabled=experiment.is_main)
+    self._board = Board(experiment.workdir / "tensorboard", first_step + 1) if experiment.is_main else None
+
+  def training(self, step: int, losses: dict[str, Array], write: bool) -> None:
+    """The losses of a step; if `write`, a line of them. Raises: Failure if the loss is not a number."""
+    values = {name: float(value) for name, value in sorted(losses.items())}
+    if not math.isfinite(values["loss"]):
+      rate = self._config.optimizer.learning_rate
+      raise Failure(f"The loss is {values['loss']} at step {step}. Lower config.optimizer.learning_rate (now {rate}) and "
+                    "start again in a new workdir.")
+    if write:
+      values = {"epoch": (step - 1) // self._epoch_steps, **values, "learning_rate": self._learner.learning_rate(step - 1)}
+      self._lines.write({"step": step, **values})
+      if self._board:
+        self._board.write("train", values, step)
+
+  def validation(self, step: int, split: str, values: dict[str, float]) -> None:
+    """The accuracies on a split."""
+    self._lines.write({"step": step, "split": split, **values})
+    if self._board:
+      self._board.write(split, values, step)
+
+  def close(self) -> None:
+    """Writes what is waiting."""
+    if self._board:
+      self._board.close()
+
+
+def _note(best: BestSoFar) -> str:
+  top1 = [split["precision@1"]["value"] for split in best.splits.values()]
+  return f"best unseen validation top-1 {np.mean(top1):.1f}%" if top1 else ""
 
 
 class _StopSignal:

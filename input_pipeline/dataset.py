@@ -1,20 +1,23 @@
-"""A prepared dataset, opened: its examples by split, and the classes, concepts and splits beside them.
+"""A dataset as models see it: its examples by split, and the classes, concepts and class splits beside them.
 
     dataset = open_dataset("data", "toy_actions")       # DATA_DIR/NAME/VERSION, written by `prepare`
-    dataset.classes, dataset.concepts, dataset.splits
+    dataset.classes, dataset.concepts, dataset.class_splits
     table = dataset.table("train")                      # names, labels and concept ids of all its examples
     table.features(rows)                                # (len(rows), D); of several views, their mean
     table.features(rows, view=2)                        # (len(rows), D), of one of them
-    dataset.in_division(3)                              # the same dataset, divided as the fourth random split divides it
+    dataclasses.replace(dataset, class_splits=dataset.class_splits[:1])
 
-Names, labels and concept ids of a split are read once and stay in memory, its features too where they are
+    Dataset(name="mine", path=Path("mine"), classes=[ActionClass("run", "to move fast")], feature_dim=D,     # in memory
+            tables={"test": Table(names, labels, concept_ids, features)})
+
+On disk, names, labels and concept ids of a split are read once and stay in memory, its features too where they are
 smaller than `FEATURES_IN_MEMORY`; those of larger splits are read when they are wanted.
 """
 
-import copy
+import dataclasses
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +25,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from input_pipeline import datasets, files
+from input_pipeline import files
+from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import class_splits as splits_lib
 from input_pipeline.metadata import concepts as concepts_lib
 from input_pipeline.metadata import descriptions, vectors
+from input_pipeline.metadata.class_splits import ClassSplit
+from input_pipeline.metadata.concepts import Concept
+from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.raw_dataset import PARTS, divides_videos
 
 FEATURES_IN_MEMORY = 2 << 30     # bytes of a split's features; larger ones stay on disk
 READ_CHUNK = 512                 # records read at a time
@@ -40,14 +48,14 @@ class Table(NamedTuple):
     labels: (N,) int32, positions in the class list.
     concept_ids: (N, 20) int32, -1 where absent.
     in_memory: (N, D) float32 features, or None where they stay on disk.
-    records: random access to the serialised examples.
+    records: random access to the serialised examples; None where there is nothing but `in_memory`.
   """
 
   names: np.ndarray
   labels: np.ndarray
   concept_ids: np.ndarray
   in_memory: np.ndarray | None
-  records: Any
+  records: Any = None
 
   def features(self, rows: Sequence[int] | np.ndarray, view: int | None = None) -> np.ndarray:
     """(len(rows), D) float32 features of these rows; of one view, or of all of them together."""
@@ -61,83 +69,67 @@ class Table(NamedTuple):
     return np.stack([_vector(example["views"], np.float32).reshape(-1, features.shape[1])[view] for example in examples])
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
-  """A prepared dataset and what lies beside it.
+  """A prepared dataset and what lies beside it, or one that is made in memory.
 
   Attributes:
-    path: DATA_DIR/NAME/VERSION.
     name: of the dataset.
+    path: DATA_DIR/NAME/VERSION; of one in memory, what messages call it.
     classes: in label order.
-    concepts: in concept index order; [] if the dataset has no vocabulary.
-    divisions: the class splits, those with the same seen classes together: one model serves each of these. Several
-      where they are random ones, none where seen and unseen are not divided.
-    splits: the first of the divisions, or that of `in_division`; None if there is none.
-    split_seed: that random class splits were drawn from; None where they are given. With random ones a video is for
-      training or for the test as its class is, whatever split it is stored in.
     feature_dim: D.
+    tables: the examples by the split that they are stored in, "train", "val" or "test"; under "all" those of all splits.
+    class_splits: which classes are seen, and which validate and test; none where they are not divided.
+    divides_videos: whether the videos of a class are divided among train, val and test as they are stored. If not, a
+      video serves wherever its class does, and only the table "all" is in use.
+    concepts: in concept index order; none if the dataset has no vocabulary.
     num_views: V, how many views of a video have a feature of their own; 1 where only their mean is stored.
     class_vectors: (classes, V) float32, or None if the dataset has none.
     word_list: words whose positions are their ids, or None.
     classifier_rows: (R, D) float32 rows of a classifier of seen classes, or None.
+    read_word_table: gives `word_table`.
     source: the content of source.json: "root", and the counts of the preparation.
-    source_root: folder of the videos, or of the feature files.
   """
 
-  def __init__(self, path: Path, name: str):
-    self.path, self.name = path, name
-    self._builder = tfds.builder_from_directory(str(path))
-    self.classes = descriptions.read_classes(path / "classes.jsonl")
-    self.concepts = self._beside("concepts.jsonl", concepts_lib.read_concepts) or []
-    splits = self._beside("class_splits.json", splits_lib.read_splits, len(self.classes))
-    self.split_seed = getattr(splits, "seed", None)
-    self.divisions = splits_lib.divisions_of(splits)
-    self.splits = self.divisions[0] if self.divisions else None
-    features = self._builder.info.features
-    self.feature_dim = int(features["feature"].shape[0])
-    self.num_views = int(features["views"].shape[0]) if "views" in features else 1
-    self.class_vectors = self._beside("class_vectors.npy", vectors.read_class_vectors, len(self.classes))
-    self.word_list = self._beside("word_list.json", vectors.read_word_list)
-    self.classifier_rows = self._beside("classifier_rows.npy", vectors.read_classifier_rows)
-    self.source = files.read_json(path / "source.json")
-    self.source_root = Path(self.source["root"])
-    self._tables: dict[str, Table] = {}
-
-  def _beside(self, name: str, read: Callable[..., Any], *args: Any) -> Any:
-    """What `read` makes of a file beside the examples; None if there is no such file."""
-    path = self.path / name
-    return read(path, *args) if path.exists() else None
-
-  def in_division(self, index: int) -> "Dataset":
-    """The same dataset, its `splits` being `divisions[index]`."""
-    other = copy.copy(self)
-    other.splits = self.divisions[index]
-    return other
-
-  def with_classes(self, classes: Sequence[descriptions.ActionClass]) -> "Dataset":
-    """The same dataset, its classes described otherwise."""
-    other = copy.copy(self)
-    other.classes = list(classes)
-    return other
+  name: str
+  path: Path
+  classes: Sequence[ActionClass]
+  feature_dim: int
+  tables: Mapping[str, Table]
+  class_splits: tuple[ClassSplit, ...] = ()
+  divides_videos: bool = True
+  concepts: Sequence[Concept] = ()
+  num_views: int = 1
+  class_vectors: np.ndarray | None = None
+  word_list: Sequence[str] | None = None
+  classifier_rows: np.ndarray | None = None
+  read_word_table: Callable[[], np.ndarray | None] = lambda: None
+  source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def word_table(self) -> np.ndarray | None:
     """(words, E) float32, a row for each word of `word_list`; None if the dataset has none. Read on first use."""
-    for suffix in vectors.TABLE_SUFFIXES:
-      table = self._beside(f"word_table{suffix}", vectors.read_word_table)
-      if table is not None:
-        if self.word_list is not None and len(table) != len(self.word_list):
-          raise UserError(f"{self.path / 'word_list.json'} has {len(self.word_list)} words, but "
-                          f"{self.path / f'word_table{suffix}'} has {len(table)} rows; they must be a pair, a row a "
-                          "word. Prepare the dataset again from files that belong together.")
-        return table
-    return None
+    return self.read_word_table()
+
+  @property
+  def source_root(self) -> Path:
+    """Folder of the videos, or of the feature files."""
+    return Path(self.source.get("root", self.path))
+
+  def table(self, part: str) -> Table:
+    """The examples that serve as "train", "val" or "test"; "all" for those of all splits.
+
+    Raises:
+      UserError: if there are none, or an example does not fit the class list or the vocabulary.
+    """
+    part = part if self.divides_videos else "all"
+    if part not in self.tables:
+      raise UserError(f"{self.path} has no split {part!r}; it has {', '.join(self.tables)}.")
+    return self.tables[part]
 
   def num_examples(self, split: str) -> int:
-    """Examples of `split` over all classes, "all" being all splits together; 0 if there is no such split."""
-    stored = self._builder.info.splits
-    if split == "all":
-      return stored.total_num_examples
-    return stored[split].num_examples if split in stored else 0
+    """Examples that are stored in `split`, over all classes; 0 if there is no such split."""
+    return len(self.tables[split].labels) if split in self.tables else 0
 
   def video_path(self, name: str) -> Path | None:
     """The video file of example `name`, if it still lies below `source_root`."""
@@ -145,28 +137,81 @@ class Dataset:
     found = sorted(path for path in stem.parent.glob("*") if path.stem == stem.name and path.is_file())
     return found[0] if found else None
 
-  def table(self, split: str) -> Table:
-    """Every example of `split`, read on first use; with random class splits, every example of all splits.
 
-    Raises:
-      UserError: if the split is absent, or an example does not fit the class list or the vocabulary.
-    """
-    if self.split_seed is not None:
-      split = "all"
-    if split not in self._tables:
-      if not self.num_examples(split):
-        raise UserError(f"{self.path} has no split {split!r}; it has {', '.join(self._builder.info.splits)}.")
-      self._tables[split] = self._read(split)
-    return self._tables[split]
+def open_dataset(data_dir: str | Path, name: str) -> Dataset:
+  """Opens the newest version of dataset `name` below `data_dir`.
 
-  def _read(self, split: str) -> Table:
+  Raises:
+    UserError: if the name is unknown, nothing is prepared there (with the command that prepares it), or a file beside
+      the examples cannot be used.
+  """
+  path = dataset_path(data_dir, name)
+  if path is None:
+    raise UserError(
+        f"No dataset {name!r} in {data_dir}. Prepare it with\n"
+        f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}"
+        + (" --source=FOLDER" if DATASETS.load(name).needs_source else ""))
+
+  def beside(file: str, read: Callable[..., Any], *args: Any) -> Any:
+    return read(path / file, *args) if (path / file).exists() else None
+
+  classes = descriptions.read_classes(path / "classes.jsonl")
+  concepts = beside("concepts.jsonl", concepts_lib.read_concepts) or []
+  class_splits = beside("class_splits.json", splits_lib.read_splits, len(classes)) or ()
+  word_list = beside("word_list.json", vectors.read_word_list)
+  builder = tfds.builder_from_directory(str(path))
+  features = builder.info.features
+  return Dataset(
+      name=name,
+      path=path,
+      classes=classes,
+      feature_dim=int(features["feature"].shape[0]),
+      tables=_StoredTables(path, builder, len(classes), len(concepts)),
+      class_splits=class_splits,
+      divides_videos=divides_videos(builder.info.splits, class_splits),
+      concepts=concepts,
+      num_views=int(features["views"].shape[0]) if "views" in features else 1,
+      class_vectors=beside("class_vectors.npy", vectors.read_class_vectors, len(classes)),
+      word_list=word_list,
+      classifier_rows=beside("classifier_rows.npy", vectors.read_classifier_rows),
+      read_word_table=functools.cache(functools.partial(_read_word_table, path, word_list)),
+      source=files.read_json(path / "source.json"),
+  )
+
+
+class _StoredTables(Mapping[str, Table]):
+  """The splits of a dataset on disk, and "all" of them together; each is read on first use."""
+
+  def __init__(self, path: Path, builder: tfds.core.DatasetBuilder, num_classes: int, num_concepts: int):
+    self._path, self._builder = path, builder
+    self._limits = num_classes, num_concepts or np.iinfo(np.int32).max
+    self._parts = tuple(part for part in PARTS if part in builder.info.splits)
+    self._tables: dict[str, Table] = {}
+
+  def __iter__(self) -> Iterator[str]:
+    return iter((*self._parts, "all"))
+
+  def __len__(self) -> int:
+    return len(self._parts) + 1
+
+  def __contains__(self, part: object) -> bool:
+    return part in tuple(self)
+
+  def __getitem__(self, part: str) -> Table:
+    if part not in self:
+      raise KeyError(part)
+    if part not in self._tables:
+      self._tables[part] = self._read(part)
+    return self._tables[part]
+
+  def _read(self, part: str) -> Table:
     records = self._builder.as_data_source(
-        split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-    count = len(records)
+        part, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    count, feature_dim = len(records), self._builder.info.features["feature"].shape[0]
     names, labels = [], np.empty(count, np.int32)
     concept_ids = np.empty((count, concepts_lib.TOP_CONCEPTS), np.int32)
-    in_memory = count * self.feature_dim * 4 <= FEATURES_IN_MEMORY
-    features = np.empty((count, self.feature_dim), np.float32) if in_memory else None
+    in_memory = count * feature_dim * 4 <= FEATURES_IN_MEMORY
+    features = np.empty((count, feature_dim), np.float32) if in_memory else None
     for start in range(0, count, READ_CHUNK):
       chunk = records.__getitems__(list(range(start, min(start + READ_CHUNK, count))))
       for row, record in enumerate(chunk, start=start):
@@ -176,15 +221,23 @@ class Dataset:
         concept_ids[row] = _vector(fields["concept_ids"], np.int32)
         if in_memory:
           features[row] = _vector(fields["feature"], np.float32)
-    for what, values, low, limit in (
-        ("label", labels, 0, len(self.classes)),
-        ("concept id", concept_ids, concepts_lib.NO_CONCEPT, len(self.concepts) or np.iinfo(np.int32).max),
-    ):
+    for what, values, low, limit in zip(
+        ("label", "concept id"), (labels, concept_ids), (0, concepts_lib.NO_CONCEPT), self._limits):
       outside = np.nonzero(((values < low) | (values >= limit)).reshape(count, -1).any(-1))[0]
       if outside.size:
-        raise UserError(f"{self.path}: split {split!r}, example {names[outside[0]]!r}: {what} outside {low}.."
+        raise UserError(f"{self._path}: split {part!r}, example {names[outside[0]]!r}: {what} outside {low}.."
                         f"{limit - 1}. The files beside the dataset do not belong to it; prepare it again.")
     return Table(np.array(names), labels, concept_ids, features, records)
+
+
+def _read_word_table(path: Path, word_list: Sequence[str] | None) -> np.ndarray | None:
+  """The word table beside the examples. Raises: UserError if it does not belong to the word list."""
+  found = next((file for suffix in vectors.TABLE_SUFFIXES if (file := path / f"word_table{suffix}").exists()), None)
+  table = found and vectors.read_word_table(found)
+  if table is not None and word_list is not None and len(table) != len(word_list):
+    raise UserError(f"{path / 'word_list.json'} has {len(word_list)} words, but {found} has {len(table)} rows; they must "
+                    "be a pair, a row a word. Prepare the dataset again from files that belong together.")
+  return table
 
 
 def _fields(record: bytes) -> Any:
@@ -197,24 +250,9 @@ def _vector(field: Any, dtype: type[np.generic]) -> np.ndarray:
   return np.frombuffer(field.bytes_list.value[0], dtype)
 
 
-def open_dataset(data_dir: str | Path, name: str) -> Dataset:
-  """Opens the newest version of dataset `name` below `data_dir`.
-
-  Raises:
-    UserError: if the name is unknown, or nothing is prepared there (with the command that prepares it).
-  """
-  path = dataset_path(data_dir, name)
-  if path is None:
-    raise UserError(
-        f"No dataset {name!r} in {data_dir}. Prepare it with\n"
-        f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}"
-        + ("" if name == "toy_actions" else " --source=FOLDER"))
-  return Dataset(path, name)
-
-
 def dataset_path(data_dir: str | Path, name: str) -> Path | None:
   """DATA_DIR/NAME/VERSION of the newest whole dataset, or None. Raises: UserError if the name is unknown."""
-  datasets.check_name(name)
+  DATASETS.check(name)
   folder = Path(data_dir) / name
   versions = [path.parent for path in folder.glob("*/dataset_info.json")
               if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)]
@@ -233,31 +271,31 @@ OPTIONAL_FILES = {
     "class_vectors": OptionalFile("a vector for each class", "class_vectors.npy", "zsl220/labels_glove42b.npy"),
     "word_list": OptionalFile("a word list", "word_list.json", "zsl220/label_word_list.json"),
     "word_table": OptionalFile("a vector for each word of the word list", "word_table.npy, .npz, .th or .pth",
-                        "zsl220/word.glove42b.th"),
+                               "zsl220/word.glove42b.th"),
     "classifier_rows": OptionalFile("a classifier's rows of the seen classes", "classifier_rows.npy",
-                             "zsl220/KG/pretsm.k400.fc.weight.npy"),
+                                    "zsl220/KG/pretsm.k400.fc.weight.npy"),
     "concepts": OptionalFile("the concepts that are seen in its videos", "concepts.jsonl",
-                      "concepts.jsonl and features/bit-m-r50x1_top20_preds.json"),
+                             "concepts.jsonl and features/bit-m-r50x1_top20_preds.json"),
 }
 
 WORD_VECTOR_FILES = ("class_vectors", "word_list", "word_table")
 
 
-def require(dataset: Any, piece: str, who: str) -> Any:
-  """The attribute `piece`, one of `OPTIONAL_FILES`, of a dataset that must have it.
+def require(dataset: Dataset, name: str, who: str) -> Any:
+  """The attribute `name`, one of `OPTIONAL_FILES`, of a dataset that must have it.
 
   Args:
-    dataset: a `Dataset`, or anything with `path` and the attribute.
-    piece: name of the attribute.
+    dataset: what must have it.
+    name: of the attribute.
     who: needs it, e.g. "method devise"; the message begins with it.
 
   Raises:
     UserError: saying what is missing, under which names it is looked for, and what to do.
   """
-  value = getattr(dataset, piece)
+  value = getattr(dataset, name)
   if value is None or not len(value):
-    what, file, published = OPTIONAL_FILES[piece]
-    maker = " (scripts/build_word_vectors.py makes it)" if piece in WORD_VECTOR_FILES else ""
+    what, file, published = OPTIONAL_FILES[name]
+    maker = " (scripts/build_word_vectors.py makes it)" if name in WORD_VECTOR_FILES else ""
     raise UserError(f"{who} needs {what} ({file}; in the published layout {published}), which {dataset.path} lacks. "
                     f"Add it to what the dataset is made from{maker} and prepare it again (with another --data_dir, or "
                     "after deleting that folder), or use a dataset that has it.")

@@ -1,7 +1,7 @@
 """Batches of numbers and ids from a prepared dataset: TFDS data source -> grain -> Batch.
 
     dataset = open_dataset("data", "toy_actions")
-    seen = examples(dataset, "train", dataset.splits.seen)
+    seen = examples(dataset, "train", dataset.class_splits[0].seen)
     for batch in train_batches(seen, batch_size=128, seed=0, num_steps=1000):
       batch.features, batch.concept_ids, batch.targets, batch.mask      # (B, D), (B, 20), (B,), (B,)
 
@@ -17,12 +17,9 @@ from typing import NamedTuple
 import grain
 import numpy as np
 
-from input_pipeline.dataset import Dataset, Table, open_dataset
+from input_pipeline.dataset import Dataset, Table
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import NO_CONCEPT, TOP_CONCEPTS
-
-__all__ = ["Batch", "Dataset", "ExampleSet", "class_means", "eval_batches", "examples", "no_videos", "open_dataset",
-           "steps_per_epoch", "train_batches"]
 
 ENDLESS = 1 << 62                    # steps
 READ_ROWS = 4096                     # features in memory while a mean is taken
@@ -103,7 +100,7 @@ def examples(dataset: Dataset, split: str, class_ids: Sequence[int]) -> ExampleS
   """The examples of `split` whose class is in `class_ids`, in stored order.
 
   Args:
-    dataset: from `open_dataset`.
+    dataset: to take them from.
     split: "train", "val", "test" or "all".
     class_ids: positions in the dataset's class list; the targets are positions in this list.
 
@@ -143,7 +140,7 @@ def class_means(dataset: Dataset, split: str, class_ids: Sequence[int]) -> np.nd
 def no_videos(dataset: Dataset) -> ExampleSet:
   """One example that shows nothing, for a method that learns from classes alone: an epoch is one step."""
   nothing = np.full((1, TOP_CONCEPTS), NO_CONCEPT, np.int32)
-  table = Table(np.array([""]), np.zeros(1, np.int32), nothing, np.zeros((1, dataset.feature_dim), np.float32), None)
+  table = Table(np.array([""]), np.zeros(1, np.int32), nothing, np.zeros((1, dataset.feature_dim), np.float32))
   return ExampleSet(table, np.zeros(1, np.int64), np.zeros(1, np.int32), dataset.feature_dim)
 
 

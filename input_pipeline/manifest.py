@@ -1,7 +1,7 @@
 """What a dataset's results rest on, in one file beside it: class lists, video lists, counts, and a hash of these.
 
     manifest.write(folder / "manifest.json", "ucf101_zsar", raw_dataset, written)
-    manifest.cite(folder / "manifest.json", classes, divisions)      # {"path": ..., "sha256": ...}, for results.json
+    manifest.cite(folder / "manifest.json", classes, class_splits)   # {"path": ..., "sha256": ...}, for results.json
 
     {"dataset": "ucf101_zsar", "seed": 0, "classes": ["apply eye makeup", ...],
      "videos": {"train": {"archery": ["Archery/v_Archery_g01_c01", ...], ...}, "test": {...}},
@@ -22,12 +22,11 @@ from typing import Any
 
 from input_pipeline import files
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import ClassSplits, divisions_of
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.descriptions import ActionClass
-from input_pipeline.raw_dataset import RawDataset
+from input_pipeline.raw_dataset import PARTS, RawDataset
 
 NAME = "manifest.json"
-PARTS = {"seen": "train", "val": "val", "test": "test"}     # of a class split, and where their videos are stored
 
 
 def write(path: str | os.PathLike, dataset: str, raw_dataset: RawDataset, written: Container[int]) -> None:
@@ -43,12 +42,12 @@ def write(path: str | os.PathLike, dataset: str, raw_dataset: RawDataset, writte
   files.write_json(path, {**content, "sha256": _hash(content)})
 
 
-def cite(path: str | os.PathLike, classes: Sequence[ActionClass], divisions: Sequence[ClassSplits]) -> dict[str, str]:
+def cite(path: str | os.PathLike, classes: Sequence[ActionClass], class_splits: Sequence[ClassSplit]) -> dict[str, str]:
   """{"path", "sha256"} of a manifest, for a result to name what it rests on.
 
   Args:
     path: of the file.
-    classes, divisions: the class list and the class splits that are in use.
+    classes, class_splits: those that are in use.
 
   Raises:
     UserError: it was changed, so that its hash is not that of its content; or it lists other classes or splits.
@@ -58,8 +57,8 @@ def cite(path: str | os.PathLike, classes: Sequence[ActionClass], divisions: Seq
   if claimed is None or claimed != _hash(content):
     raise UserError(f"{path} is not as it was written: its sha256 is not that of its content. Prepare the dataset again.")
   names = [action.name for action in classes]
-  in_use = [_names(split, names) for division in divisions for split in _splits(division)]
-  if content["classes"] != names or [{part: split[part] for part in PARTS} for split in content["splits"]] != in_use:
+  in_use = [_names(split, names) for split in class_splits]
+  if content["classes"] != names or [{part: split[part] for part in ClassSplit._fields} for split in content["splits"]] != in_use:
     raise UserError(f"{path} lists other classes or class splits than classes.jsonl and class_splits.json beside it. "
                     "Prepare the dataset again.")
   return {"path": str(path), "sha256": claimed}
@@ -73,27 +72,21 @@ def _content(dataset: str, raw_dataset: RawDataset, written: Container[int]) -> 
     if index in written:
       videos.setdefault(entry.split, {}).setdefault(names[entry.label], []).append(entry.name)
       stored[entry.split][entry.label] += 1
-  seed = getattr(raw_dataset.splits, "seed", None)
-  if seed is not None:     # a video belongs where its class does
+  if not raw_dataset.divides_videos:
     everywhere = sum(stored.values(), collections.Counter())
     stored = collections.defaultdict(lambda: everywhere)
-  return {"dataset": dataset, "seed": seed, "classes": names, "videos": videos,
+  return {"dataset": dataset, "seed": raw_dataset.split_seed, "classes": names, "videos": videos,
           "splits": [{**_names(split, names), "num_videos": _num_videos(split, stored)}
-                     for division in divisions_of(raw_dataset.splits) for split in _splits(division)]}
+                     for split in raw_dataset.class_splits]}
 
 
-def _splits(division: ClassSplits) -> list[dict[str, tuple[int, ...]]]:
-  """The labels of each split's parts."""
-  return [dict(zip(PARTS, (division.seen, val, test))) for val, test in zip(division.val, division.test)]
+def _names(split: ClassSplit, names: list[str]) -> dict[str, list[str]]:
+  return {part: [names[label] for label in labels] for part, labels in split._asdict().items()}
 
 
-def _names(split: dict[str, tuple[int, ...]], names: list[str]) -> dict[str, list[str]]:
-  return {part: [names[label] for label in labels] for part, labels in split.items()}
-
-
-def _num_videos(split: dict[str, tuple[int, ...]], stored: dict[str, collections.Counter]) -> dict[str, int]:
+def _num_videos(split: ClassSplit, stored: dict[str, collections.Counter]) -> dict[str, int]:
   """Of seen classes those that are stored for training, of the others those stored for their part."""
-  return {PARTS[part]: sum(stored[PARTS[part]][label] for label in labels) for part, labels in split.items()}
+  return {part: sum(stored[part][label] for label in labels) for part, labels in zip(PARTS, split)}
 
 
 def _hash(content: dict[str, Any]) -> str:

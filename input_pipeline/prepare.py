@@ -13,7 +13,6 @@ The work can be divided among machines (--num_shards with --shard_index and --me
 
 import contextlib
 import dataclasses
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,11 +21,12 @@ from typing import Any
 
 from absl import flags, logging
 
-from input_pipeline import datasets, errors, files, locks
+from input_pipeline import errors, files, locks
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import read_concepts
 from input_pipeline.preparation import beam, shards, write
+from input_pipeline.preparation import options as options_lib
 from input_pipeline.preparation.feature_sources import describe, feature_source, require_consistent
 from input_pipeline.preparation.find_shards import SHOWN, work_to_merge
 from input_pipeline.preparation.options import PrepareOptions
@@ -185,15 +185,7 @@ def _require_same(path: Path, what: str, asked_for: object, there: object) -> No
 
 def define_flags() -> None:
   """The command's flags; not defined on import, because other commands import this module."""
-  flags.DEFINE_string("dataset", None, f"Which dataset to prepare: {', '.join(sorted(datasets.DATASETS))}.")
-  flags.DEFINE_string("data_dir", "data", "Where datasets lie; this one gets DATA_DIR/NAME/VERSION.")
-  flags.DEFINE_string("source", None, "Folder of the videos, or of the published feature layout (precomputed). "
-                      "Default: DATA_DIR/sources/NAME.")
-  flags.DEFINE_string("metadata", None, "Folder of the published class lists. Default: DATA_DIR/metadata.")
-  flags.DEFINE_string("classes", None, "Your classes: a classes.jsonl (video_folder).")
-  flags.DEFINE_string("videos", None, "Your videos and their classes: a CSV or JSONL file (video_folder).")
-  flags.DEFINE_integer("split_seed", None, "Seed of random class splits. Default: 0.")
-  flags.DEFINE_integer("num_splits", None, "How many random class splits to draw. Default: the dataset's.")
+  options_lib.define_flags()
   for name in BACKBONES.names():
     backbone = BACKBONES.load(name)
     flags.DEFINE_string(name, None, f"{backbone.title} weights, a published file or a converted checkpoint: for the "
@@ -203,10 +195,8 @@ def define_flags() -> None:
   flags.DEFINE_integer("temporal_samples", 1, "Clips of 8 frames for the feature of a video, at different times.")
   flags.DEFINE_integer("spatial_crops", 1, "Squares of each frame for the feature of a video: 1, 3 or 5.")
   flags.DEFINE_integer("dense_stride", 0, "Frames from one of the 8 frames to the next; 0 spreads them over the video.")
-  flags.DEFINE_string("features", None, "Folder of NAME.npy files, of any width, to take in place of a network's.")
   flags.DEFINE_string("concept_predictions", None, "JSON file of the objects in the videos of --features.")
   flags.DEFINE_integer("batch_size", 8, "Videos a batch and device.")
-  flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that decode videos.")
   flags.DEFINE_integer("num_shards", 1, "Into how many parts to divide the extraction (EXTRACTION.md).")
   flags.DEFINE_integer("shard_index", None, "Extract this part only, 0 to NUM_SHARDS - 1.")
   flags.DEFINE_boolean("merge", False, "Make the dataset of NUM_SHARDS parts that are done.")
@@ -221,8 +211,7 @@ def main(argv: list[str]) -> None:
   names = [field.name for field in dataclasses.fields(PrepareOptions) if field.name != "weights"]
   names += [*BACKBONES.names(), "shard_index", "merge", "beam_runner", "beam_options"]
   given = {name: getattr(flags.FLAGS, name) for name in names}
-  if given["dataset"] is None:
-    raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(sorted(datasets.DATASETS))}.")
+  options_lib.require_dataset(given["dataset"])
 
   def stop(*_) -> None:
     raise KeyboardInterrupt

@@ -8,15 +8,17 @@ The order of the videos is the order of the examples in the prepared dataset.
 """
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import ClassSplits, RandomSplits, check_splits, divisions_of
+from input_pipeline.metadata.class_splits import ClassSplit, by_seen, check_splits
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
 
-SPLITS = ("train", "val", "test", "all")
+PARTS = ("train", "val", "test")
+SPLITS = (*PARTS, "all")
 
 
 class VideoEntry(NamedTuple):
@@ -44,16 +46,36 @@ class RawDataset(NamedTuple):
     entries: every expected video, whether its file is there or not.
     classes: in label order.
     concepts: in the order of BiT's outputs; none where the dataset has no vocabulary.
-    splits: the class splits; where they are random ones, a video's split is that which it has in the first of them, or
-      "all". None where seen and unseen are not divided yet.
+    class_splits: none where seen and unseen are not divided yet. Where they differ in their seen classes, a video's
+      split is that which it has in the first of them, or "all".
     extras: files copied beside the prepared dataset, by the name they get there, e.g. "class_vectors.npy".
+    split_seed: that the class splits were drawn from; None where they were given.
   """
 
   entries: list[VideoEntry]
   classes: list[ActionClass]
   concepts: list[Concept]
-  splits: ClassSplits | RandomSplits | None
+  class_splits: tuple[ClassSplit, ...]
   extras: dict[str, Path]
+  split_seed: int | None = None
+
+  @property
+  def divides_videos(self) -> bool:
+    """See the function."""
+    return divides_videos({entry.split for entry in self.entries}, self.class_splits)
+
+
+def divides_videos(stored: Iterable[str], class_splits: Sequence[ClassSplit]) -> bool:
+  """Whether the videos of a class are divided among train, val and test as they are stored.
+
+  They are not where the seen classes change from split to split, nor where no video is stored for train, val or test:
+  then a video serves wherever its class does.
+
+  Args:
+    stored: the splits that videos are stored in.
+    class_splits: of the dataset.
+  """
+  return len(by_seen(class_splits)) < 2 and not set(PARTS).isdisjoint(stored)
 
 
 def entry_name(path: str | os.PathLike, source: str | os.PathLike) -> str:
@@ -79,6 +101,5 @@ def check(raw_dataset: RawDataset) -> RawDataset:
                       f"(0 to {len(raw_dataset.classes) - 1}).")
     if entry.split not in SPLITS:
       raise UserError(f"{entry.path}: split is {entry.split!r}, expected one of {', '.join(SPLITS)}.")
-  for division in divisions_of(raw_dataset.splits):
-    check_splits(division, len(raw_dataset.classes), "The dataset's class splits")
+  check_splits(raw_dataset.class_splits, len(raw_dataset.classes), "The dataset's class splits")
   return raw_dataset

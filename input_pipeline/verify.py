@@ -1,7 +1,7 @@
 """Counts a dataset's videos: expected, found, readable, prepared and evaluated, by split and class.
 
     python -m input_pipeline.verify --dataset=ucf101_zsar --source=/data/UCF-101     # before it is prepared
-    python -m input_pipeline.verify --dataset=ucf101_zsar                            # after: with the same options
+    python -m input_pipeline.verify --dataset=ucf101_zsar                            # after: options are as prepared
     python -m input_pipeline.verify --dataset=ucf101_zsar --workdir=runs/ervse-ucf101_zsar --output=problems.jsonl
 
 A video is found if its file is there and not empty. What readable means, and costs, --read says:
@@ -21,7 +21,6 @@ Exit status: 0 if nothing falls short; 1 if something does, after the report; 2 
 prepared yet falls short only with --require_prepared.
 """
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -29,9 +28,10 @@ from typing import Any
 
 from absl import flags, logging
 
-from input_pipeline import datasets, errors, files
-from input_pipeline.dataset import Dataset, dataset_path
+from input_pipeline import errors, files
+from input_pipeline.dataset import dataset_path, open_dataset
 from input_pipeline.errors import UserError
+from input_pipeline.preparation import options as options_lib
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.verification.checks import READS, check_evaluated, check_files, check_prepared
 from input_pipeline.verification.expected import class_splits, expected, options_of
@@ -62,7 +62,7 @@ def verify(options: PrepareOptions, read: str = "frames", workdir: Path | None =
   prepared = evaluated = None
   problems, remarks = {}, []
   if path:
-    dataset = Dataset(path, options.dataset)
+    dataset = open_dataset(options.data_dir, options.dataset)
     prepared, problems, remarks = check_prepared(raw_dataset, dataset)
     if workdir:
       evaluated, missed, more = check_evaluated(raw_dataset, splits, dataset, workdir)
@@ -75,16 +75,7 @@ def verify(options: PrepareOptions, read: str = "frames", workdir: Path | None =
 
 def define_flags() -> None:
   """The command's flags."""
-  flags.DEFINE_string("dataset", None, f"Which dataset: {', '.join(sorted(datasets.DATASETS))}.")
-  flags.DEFINE_string("data_dir", "data", "Where datasets lie.")
-  flags.DEFINE_string("source", None, "Folder of the videos. Default: as prepared, or DATA_DIR/sources/NAME.")
-  flags.DEFINE_string("metadata", None, "Folder of the published class lists. Default: DATA_DIR/metadata.")
-  flags.DEFINE_string("classes", None, "Your classes (video_folder). Default: as prepared.")
-  flags.DEFINE_string("videos", None, "Your list of videos (video_folder). Default: as prepared.")
-  flags.DEFINE_integer("split_seed", None, "Seed of random class splits. Default: as prepared, or 0.")
-  flags.DEFINE_integer("num_splits", None, "How many random class splits. Default: as prepared, or the dataset's.")
-  flags.DEFINE_string("features", None, "Folder of NAME.npy files in place of videos. Default: as prepared.")
-  flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that read files.")
+  options_lib.define_flags()
   flags.DEFINE_enum("read", "frames", READS, "What to read of each video.")
   flags.DEFINE_string("workdir", None, "A run's folder: count what it evaluated.")
   flags.DEFINE_boolean("require_prepared", False, "A dataset that is not prepared falls short.")
@@ -96,8 +87,7 @@ def main(argv: list[str]) -> None:
   """Verifies what the flags say."""
   del argv
   values: Any = flags.FLAGS
-  if values.dataset is None:
-    raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(sorted(datasets.DATASETS))}.")
+  options_lib.require_dataset(values.dataset)
   if values.output and Path(values.output).is_dir():
     raise UserError(f"--output={values.output} is a folder, expected a file to be written, such as problems.jsonl.")
 
@@ -115,8 +105,7 @@ def main(argv: list[str]) -> None:
     sys.exit(130)
   if values.output:
     files.write_jsonl(values.output, rows(verification))
-  published = getattr(datasets.load(values.dataset), "NUM_VIDEOS", None)
-  print_report(verification, values.dataset, published, values.all_classes)
+  print_report(verification, values.dataset, options.spec.num_videos, values.all_classes)
   sys.exit(0 if verification.is_complete else 1)
 
 

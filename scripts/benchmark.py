@@ -72,7 +72,7 @@ class Timed(NamedTuple):
 
 def frozen_layers(ours: Recognition) -> Row:
   """What is computed once, compilation included."""
-  banks = ours.builder.texts, ours.builder.sequences
+  banks = ours.builder.banks.texts, ours.builder.banks.sequences
   texts, tokens = sum(len(bank.lengths) for bank in banks), sum(len(bank.tokens) for bank in banks)
   return Row("once", f"frozen layers, {texts:,} texts, {tokens:,} tokens", ours.frozen_seconds)
 
@@ -159,7 +159,7 @@ def benchmark(parts: Sequence[str], size: Size, repeats: int) -> list[Row]:
 def _peer(ours: Recognition) -> "Peer":
   from scripts.benchmarking import torch_recognition
 
-  return torch_recognition.Peer(ours.dataset, ours.configs[True], ours.params, ours.method.tokenizer)
+  return torch_recognition.Peer(ours.dataset, ours.configs[True], ours.params, ours.method.text.tokenizer)
 
 
 def has_torch() -> bool:

@@ -39,7 +39,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from er_jax.text import backbone as text_backbone
+from er_jax.text import bert
 from er_jax.text.bank import TextBank
 from input_pipeline import errors, files
 from input_pipeline.errors import UserError
@@ -103,13 +103,13 @@ def embed(text_encoder: str, texts: Sequence[str]) -> np.ndarray:
   """
   config = ConfigDict({"kind": "bert", "name_or_path": text_encoder, "trainable_from": "", "dropout_rate": 0.0,
                        "frozen_dropout": False})
-  backbone = text_backbone.build(config, jnp.float32, dataset=None, frozen=True)   # a BERT brings its own words
-  if not backbone.pretrained:
+  tower = bert.TOWER.build(config, jnp.float32, None, True)   # a BERT brings its own words
+  if not tower.pretrained:
     raise UserError(f"{text_encoder} has no model.safetensors; the similarity of texts needs a trained BERT.")
-  bank = TextBank.build(backbone.tokenizer.encode(texts, min(MAX_TOKENS, backbone.max_tokens)))
-  params = unflatten_dict(backbone.pretrained, sep="/")
-  run = jax.jit(functools.partial(backbone.module.apply, deterministic=True))
-  bank = bank.with_hidden(functools.partial(run, {"params": params}), backbone.module.width, np.float32)
+  bank = TextBank.build(tower.tokenizer.encode(texts, min(MAX_TOKENS, tower.max_tokens)))
+  params = unflatten_dict(tower.pretrained, sep="/")
+  run = jax.jit(functools.partial(tower.module.apply, deterministic=True))
+  bank = bank.with_hidden(functools.partial(run, {"params": params}), tower.module.width, np.float32)
   return np.stack([bank.hidden[start:start + length].mean(axis=0) for start, length in zip(bank.starts, bank.lengths)])
 
 

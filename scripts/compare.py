@@ -9,7 +9,6 @@ finished are used as they are; the same command goes on where it was stopped.
 """
 
 import importlib
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -21,31 +20,38 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from er_jax import main as er_jax_main
 from er_jax import provenance
+from er_jax import run as run_lib
+from er_jax.methods import METHODS
 from er_jax.results import plots, tables
-from input_pipeline import datasets, errors, files, prepare
+from er_jax.workdir import as_written
+from input_pipeline import errors, files, prepare
+from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import Failure, UserError
 
-TITLES = {"ervse": "ER-ZSAR", "vse": "VSE", "vse_wordembed": "VSE (word vectors)", "cpt": "CPT", "devise": "DEVISE",
-          "ale": "ALE", "sje": "SJE", "dem": "DEM", "eszsl": "ESZSL", "gcn": "GCN"}
 NOTE = ("Top-1 and top-5 accuracy on videos of unseen classes, told apart among the unseen classes of a split; where "
         "there is a column of seen classes, top-1 on held-out videos of those, told apart among the seen ones. Mean ± "
         "population standard deviation over {splits} x {seeds}; of seen classes, over the seeds. On {videos}.")
+
+
+def all_methods() -> list[str]:
+  """The names of all methods: the newest first, and of a year those that need most."""
+  declared = {name: METHODS.load(name) for name in METHODS.names()}
+  return sorted(declared, key=lambda name: (-declared[name].year, -len(declared[name].needs), declared[name].title))
 
 
 def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, data_dir: str) -> list[tuple[str, dict]]:
   """Trains and evaluates what is not there yet; writes and prints the comparison.
 
   Args:
-    methods: among TITLES, in the order of the table.
+    methods: names, in the order of the table.
     dataset: the dataset's name; toy_actions is prepared if need be.
     seeds: how many trainings a method, with seeds 0, 1, ...
     workdir: see above.
     data_dir: where datasets lie.
 
   Returns:
-    The rows of the table: (title, `report.summary`) of each method, and chance.
+    The rows of the table: (title, `tables.summary`) of each method, and chance.
 
   Raises:
     UserError: for an unknown name, or anything wrong in the data or the workdir; nothing is trained if a name is wrong.
@@ -53,14 +59,13 @@ def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, dat
   """
   methods = list(dict.fromkeys(methods))
   for method in methods:
-    if method not in TITLES:
-      raise errors.unknown("method in --methods", method, TITLES)
+    METHODS.check(method, "method in --methods")
   if not methods:
-    raise UserError(f"Which methods? Give --methods=NAME,NAME,... with some of {', '.join(TITLES)}.")
-  datasets.check_name(dataset)
+    raise UserError(f"Which methods? Give --methods=NAME,NAME,... with some of {', '.join(all_methods())}.")
+  DATASETS.check(dataset)
   configs = {method: [_config(method, dataset, seed, data_dir) for seed in range(seeds)] for method in methods}
   seconds, runs = {}, {}
-  if dataset == "toy_actions":
+  if not DATASETS.load(dataset).needs_source:
     started = time.monotonic()
     prepare.prepare(dataset, data_dir)
     seconds["prepare"] = time.monotonic() - started
@@ -72,7 +77,7 @@ def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, dat
   first = runs[methods[0]][0]
   chance = tables.chance([split["num_classes"] for split in first["splits"].values()],
                          first[tables.SEEN]["num_classes"] if tables.SEEN in first else None)
-  rows = [(TITLES[method], tables.summary(runs[method])) for method in methods]
+  rows = [(METHODS.load(method).title, tables.summary(runs[method])) for method in methods]
   counts = {"splits": _count(len(first["splits"]), "class split"), "seeds": _count(seeds, "seed"),
             "videos": _videos(first)}
   _write(workdir, dataset, rows, chance, counts)
@@ -88,14 +93,13 @@ def _config(method: str, dataset: str, seed: int, data_dir: str) -> ConfigDict:
 
 def _results(config: ConfigDict, workdir: Path) -> dict:
   """What results.json of a run holds; the run is made, or finished, unless it is there, of this config and data."""
-  as_written = json.loads(json.dumps(config.to_dict()))     # tuples are lists there
-  if (workdir / "results.json").exists() and files.read_json(workdir / "config.json") == as_written:
+  if (workdir / "results.json").exists() and files.read_json(workdir / "config.json") == as_written(config):
     results = files.read_json(workdir / "results.json")
-    if results.get("data") == provenance.of(config, er_jax_main.open_dataset(config), config.data.corrections):
+    if results.get("data") == provenance.of(config, run_lib.open_dataset(config), config.data.corrections):
       print(f"{workdir} is there already.", flush=True)
       return results
-  print(f"{TITLES[config.method]}, seed {config.seed}: {workdir}", flush=True)
-  results = er_jax_main.run(config, str(workdir))
+  print(f"{METHODS.load(config.method).title}, seed {config.seed}: {workdir}", flush=True)
+  results = run_lib.run(config, str(workdir))
   if results is None:
     raise Failure("Stopped. The same command goes on from there.")
   return results
@@ -116,7 +120,7 @@ def _print(workdir: Path, dataset: str, data_dir: str, methods: list[str], rows:
   Console().print(tables.comparison_table(rows, f"{dataset}, {counts['splits']} x {counts['seeds']}, %"))
   print(f"On {counts['videos']}.")
   print("Seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()))
-  if dataset == "toy_actions":
+  if not DATASETS.load(dataset).needs_source:
     print(f"Videos: {data_dir}/sources/{dataset}; features: {data_dir}/{dataset}")
   sheets = sorted((workdir / f"{methods[0]}-0").glob("**/contact_sheet.png"))
   print(f"Results, predictions and pictures: {workdir}/METHOD-SEED" + (f" (begin with {sheets[0]})" if sheets else ""))
@@ -140,7 +144,7 @@ def _count(number: int, noun: str) -> str:
 
 def define_flags() -> None:
   """The command's flags; not defined on import, because other commands define some of the same names."""
-  flags.DEFINE_list("methods", list(TITLES), "Which methods, in the order of the table.")
+  flags.DEFINE_list("methods", None, "Which methods, in the order of the table. Default: all.")
   flags.DEFINE_string("dataset", "toy_actions", "On which dataset.")
   flags.DEFINE_integer("seeds", 1, "How many trainings a method, with seeds 0, 1, ...", lower_bound=1)
   flags.DEFINE_string("workdir", "runs/compare", "Where the runs, the table and the picture are kept.")
@@ -152,7 +156,7 @@ def main(argv: list[str]) -> None:
   del argv
   logging.set_verbosity(logging.ERROR)    # libraries' remarks; ours are printed
   values = flags.FLAGS
-  compare(values.methods, values.dataset, values.seeds, Path(values.workdir), values.data_dir)
+  compare(all_methods() if values.methods is None else values.methods, values.dataset, values.seeds, Path(values.workdir), values.data_dir)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ from absl import flags, logging
 from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict, config_flags
 
-from er_jax import methods, published_weights
-from er_jax.text.backbone import WORD_TABLE
+from er_jax import published_weights
+from er_jax.methods import METHODS
+from er_jax.text.embedding import WORD_TABLE
 from input_pipeline import array_files, errors
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
@@ -55,14 +56,9 @@ def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
     config = config or importlib.import_module(f"configs.{name}").get_config("precomputed")
     if config.method != name:
       raise UserError(f"--config is of method {config.method}, but --kind is {name}.")
-    arrays = published_weights.plain_names(array_files.read_arrays(path))
-    if not arrays:
-      raise UserError(f"{path} holds no arrays; expected a state dict, {{name: tensor}}, or one as its entry "
-                      "'state_dict' or 'resume_model'.")
-    if name == "eszsl" and len(arrays) == 1:      # published as a bare array
-      arrays = {"W": next(iter(arrays.values()))}
+    arrays = published_weights.read(path, config)
     method = published_weights.method_of(config, arrays)
-    params, ignored = published_weights.to_params(arrays, published_weights.shapes(method, arrays), path)
+    params, ignored = published_weights.to_params(arrays, method, config, path)
     return Converted(f"method {name}", params, ignored)
 
   return convert
@@ -84,7 +80,7 @@ def _refuse(config: ConfigDict | None, what: str) -> None:
 KINDS: dict[str, Callable[[str, ConfigDict | None], Converted]] = {
     **{name: _backbone(name) for name in BACKBONES.names()},
     "word_embedding": _word_embedding,
-    **{name: _method(name) for name in methods.METHODS},
+    **{name: _method(name) for name in METHODS.names()},
 }
 
 

@@ -3,7 +3,7 @@
     logits = dropout(x) W . dropout(normalise(g)),   W (F, V) without bias, g the class's word vector
 
 DEVISE (Frome et al., NIPS 2013), ALE (Akata et al., CVPR 2013) and SJE (Akata et al., CVPR 2015) learn W by ranking,
-each by its own loss; ESZSL (Romera-Paredes & Torr, ICML 2015) in closed form (`er_jax.learners`).
+each by its own loss; ESZSL (Romera-Paredes & Torr, ICML 2015) in closed form (eszsl.py).
 """
 
 from collections.abc import Callable
@@ -11,12 +11,13 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
-from ml_collections import FrozenConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from er_jax import losses
 from er_jax.dropout import Dropout
 from er_jax.inputs import ClassInputs, Targets, VideoInputs
 from er_jax.models.encoders import dense, l2_normalize
+from er_jax.models.spec import DTYPES, FEATURES, VECTORS, MethodSpec, Sizes, dense_names, read_sizes
 from er_jax.text.bank import Texts
 
 
@@ -67,7 +68,22 @@ class Bilinear(nn.Module):
 
   def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
              gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
-    """This device's share of the batch's losses; see `er_jax.methods`."""
+    """This device's share of the batch's losses; see `er_jax.models.spec`."""
     scores = self.score(self.encode_videos(videos, deterministic), gather(self.encode_classes(classes, deterministic)))
     loss = losses.classification_loss(scores, targets.classes, targets.weights, gather(classes.mask), self.loss)
     return {"loss": loss, "class_loss": loss}
+
+
+def build(config: ConfigDict, sizes: Sizes, tower: None = None) -> Bilinear:
+  """The module of a bilinear method; its submodule has the method's name."""
+  del tower
+  return Bilinear(config.method, sizes.vector_dim, FrozenConfigDict(config.model), FrozenConfigDict(config.loss),
+                  DTYPES[config.dtype])
+
+
+def ranking_method(name: str, **declared: str | int) -> MethodSpec:
+  """The declaration of a bilinear method that learns by ranking; `declared` are its title, paper and year."""
+  return MethodSpec(
+      losses=("rank", "ce"), needs=frozenset({FEATURES, VECTORS}), build=build,
+      published_names=dense_names({f"{name}/dense": "bilinear"}),
+      published_sizes=read_sizes(("bilinear.weight", 1), ("bilinear.weight", 0)), **declared)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from er_jax.inputs import VideoInputs
-from er_jax.models.text_model import TextModel
+from er_jax.models.spec import OBJECTS, MethodSpec
+from er_jax.models.text_model import TextModel, text_method
 
 
 class CPT(TextModel):
@@ -41,3 +42,7 @@ def concept_weights(objects: Array, present: Array) -> Array:
   distinctness = jnp.where(present, 1 / jnp.where(present, redundancy, 1), 0)
   weights = nn.softmax(jnp.where(present, 10 * distinctness, -1e30), axis=1)
   return jnp.where(present, weights, 0)
+
+
+METHOD: MethodSpec = text_method(CPT, title="CPT", paper="Chen & Huang, ICCV 2021, section 4.3", year=2021,
+                                 losses=("ce", "rank"), needs=(OBJECTS,))

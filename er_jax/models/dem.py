@@ -8,12 +8,13 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
-from ml_collections import FrozenConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from er_jax import losses
 from er_jax.dropout import Dropout
 from er_jax.inputs import ClassInputs, Targets, VideoInputs
 from er_jax.models.encoders import dense
+from er_jax.models.spec import DTYPES, FEATURES, VECTORS, MethodSpec, Sizes, dense_names, read_sizes
 from er_jax.text.bank import Texts
 
 
@@ -65,7 +66,18 @@ class DEM(nn.Module):
 
   def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
              gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
-    """This device's share of the batch's losses; see `er_jax.methods`. Each video's class is embedded by itself."""
+    """This device's share of the batch's losses; see `er_jax.models.spec`. Each video's class is embedded by itself."""
     vectors = gather(classes.vectors)[targets.classes]
     loss = losses.squared_error(self.embedding(vectors, videos.rows, deterministic), videos.features, targets.weights)
     return {"loss": loss, "class_loss": loss}
+
+
+def _build(config: ConfigDict, sizes: Sizes, tower: None) -> DEM:
+  del tower
+  return DEM(sizes.feature_dim, FrozenConfigDict(config.model), FrozenConfigDict(config.loss), DTYPES[config.dtype])
+
+
+METHOD: MethodSpec = MethodSpec(
+    title="DEM", paper="Zhang et al., CVPR 2017", year=2017, losses=("mse",), needs=frozenset({FEATURES, VECTORS}),
+    build=_build, published_names=dense_names({"dem/hidden": "t2vfc.0", "dem/output": "t2vfc.2"}),
+    published_sizes=read_sizes(("t2vfc.2.weight", 0), ("t2vfc.0.weight", 1)))

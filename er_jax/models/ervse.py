@@ -10,11 +10,15 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from ml_collections import ConfigDict
 
 from er_jax.dropout import Dropout
 from er_jax.inputs import VideoInputs
 from er_jax.models.encoders import dense, l2_normalize
+from er_jax.models.spec import FEATURES, OBJECTS, MethodSpec
+from er_jax.models.text_model import text_method
 from er_jax.models.vse import VSE
+from input_pipeline.errors import UserError
 
 FUSIONS = ("early", "late", "fc", "gate")
 
@@ -65,6 +69,13 @@ class Fusion(nn.Module):
 class ERVSE(VSE):
   """VSE with an object stream, fusion and rehearsal."""
 
+  @staticmethod
+  def check(config: ConfigDict) -> None:
+    """Raises: UserError where objects would be read one by one."""
+    if config.model.separate_concepts:
+      raise UserError("config.model.separate_concepts is True, but the object stream reads one sequence; only method "
+                      "cpt separates concepts.")
+
   def setup(self):
     super().setup()
     self.fusion = Fusion(self.config.fusion, self.config.fusion_mlp.dropout_rate, self.dtype)
@@ -87,3 +98,12 @@ class ERVSE(VSE):
       return (action + object_,)
     clamped = self.config.clamp_obj_logits and not rehearsing
     return action, object_, action + (jnp.maximum(object_, 0) if clamped else object_)
+
+
+METHOD: MethodSpec = text_method(
+    ERVSE, title="ER-ZSAR", paper="Chen & Huang, ICCV 2021", year=2021, losses=("ce", "rank"), needs=(FEATURES, OBJECTS),
+    choices={"fusion": FUSIONS}, published_modules={
+        "video_encoder/dense": "vis_encoder.ft_embed",
+        "fusion/mlp/hidden": "mm_fusion.0", "fusion/mlp/output": "mm_fusion.3",
+        "fusion/action_gate/hidden": "act_gate_fc.0", "fusion/action_gate/output": "act_gate_fc.3",
+        "fusion/object_gate/hidden": "obj_gate_fc.0", "fusion/object_gate/output": "obj_gate_fc.3"})

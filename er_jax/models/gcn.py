@@ -7,18 +7,26 @@ The graph's output for a seen class is trained to be the row of a video classifi
 unseen class then serves as its classifier. Shapes: N classes of the dataset, c of the class set, F feature width.
 """
 
+import re
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from ml_collections import FrozenConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from er_jax.dropout import Dropout
 from er_jax.inputs import ClassInputs, Graph, Targets, VideoInputs
 from er_jax.models.encoders import dense, l2_normalize
+from er_jax.models.spec import DTYPES, FEATURES, GRAPH, PUBLISHED_SIZES, MethodSpec, Sizes
 from er_jax.text.bank import Texts
+from input_pipeline.array_files import Arrays
+from input_pipeline.dataset import Dataset, require
+from input_pipeline.errors import UserError
+from input_pipeline.loaders import class_means
+
+TARGETS = ("classifier", "class_means")     # what the graph's outputs are trained to be
 
 
 def neighbour_graph(vectors: np.ndarray, num_neighbors: int) -> np.ndarray:
@@ -104,7 +112,55 @@ class GCN(nn.Module):
 
   def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
              gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
-    """This device's share of the mean squared error over the class set; see `er_jax.methods`. Videos play no part."""
+    """This device's share of the mean squared error over the class set; see `er_jax.models.spec`. Videos play no part."""
     errors = jnp.square(self.encode_classes(classes, deterministic) - l2_normalize(classes.classifier))
     loss = jnp.sum(jnp.mean(errors, axis=1), where=classes.mask) / jnp.sum(gather(classes.mask))
     return {"loss": loss, "class_loss": loss}
+
+
+def class_targets(config: ConfigDict, dataset: Dataset, class_ids: np.ndarray) -> np.ndarray:
+  """(C, F) what the graph is to give for these classes: the rows of a video classifier, or the classes' mean features.
+
+  Of a classifier, row r is class r's, or, if there is one for each class, they are in their order.
+
+  Raises:
+    UserError: if the dataset lacks the classifier, or has another network's.
+  """
+  if config.model.targets == "class_means":
+    return class_means(dataset, "train", class_ids)
+  rows = require(dataset, "classifier_rows", "method gcn with config.model.targets=classifier")
+  if rows.shape[1] != dataset.feature_dim:
+    raise UserError(f"{dataset.path}: the video classifier (classifier_rows.npy) has rows of {rows.shape[1]} numbers, but "
+                    f"features have {dataset.feature_dim}. It belongs to another network; or train towards the mean "
+                    "features of the seen classes, with config.model.targets=class_means.")
+  if class_ids.max() < len(rows):
+    return rows[class_ids]
+  if len(rows) == len(class_ids):
+    return rows
+  raise UserError(f"{dataset.path}: the video classifier (classifier_rows.npy) has {len(rows)} rows, but the seen classes, "
+                  f"of which it should have one each, are {len(class_ids)}, up to class {class_ids.max()}.")
+
+
+def _graph(config: ConfigDict, vectors: np.ndarray) -> Graph:
+  return Graph(vectors, neighbour_graph(vectors, config.model.num_neighbors))
+
+
+def _build(config: ConfigDict, sizes: Sizes, tower: None) -> GCN:
+  del tower
+  return GCN(sizes.feature_dim, FrozenConfigDict(config.model), FrozenConfigDict(config.loss), DTYPES[config.dtype])
+
+
+def _published_sizes(arrays: Arrays) -> Sizes:
+  """From the first and the last layer, (width, F) and (V, width) transposed."""
+  layers = {int(match[1]): arrays[name] for name in arrays if (match := re.fullmatch(r"gcn\.(\d+)\.fc\.weight", name))}
+  if not layers or any(weight.ndim != 2 for weight in layers.values()):
+    return PUBLISHED_SIZES
+  return Sizes(layers[max(layers)].shape[0], layers[min(layers)].shape[1])
+
+
+METHOD: MethodSpec = MethodSpec(
+    title="GCN", paper="Wang et al., CVPR 2018", year=2018, losses=("mse",), needs=frozenset({FEATURES, GRAPH}),
+    build=_build, choices={"targets": TARGETS}, graph=_graph, class_targets=class_targets,
+    published_names={r"gcn/layer_(\d+)/dense/kernel": r"gcn.\1.fc.weight", r"gcn/layer_(\d+)/dense/bias": r"gcn.\1.fc.bias",
+                     r"gcn/layer_(\d+)/loop_weight": r"gcn.\1.loop_weight"},
+    published_sizes=_published_sizes)

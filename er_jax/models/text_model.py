@@ -7,18 +7,19 @@
 The class texts, the videos' object texts and the rehearsal concepts go through the backbone together, once a step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from ml_collections import FrozenConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from er_jax import losses
 from er_jax.inputs import ClassInputs, Targets, VideoInputs
-from er_jax.models.encoders import TextEncoder
+from er_jax.models.encoders import POOLINGS, TextEncoder
+from er_jax.models.spec import DTYPES, TEXTS, MethodSpec, Sizes, dense_names, read_sizes
 from er_jax.text.bank import Texts, concatenate_texts
 
 
@@ -29,19 +30,23 @@ class TextModel(nn.Module):
   embeddings (b * S, D) of their object texts, or None.
 
   Attributes:
-    backbone: a text backbone, Texts -> (N, H).
+    tower: a text tower's module, Texts -> (N, H).
     config: `config.model`.
     loss: `config.loss`.
     dtype: of the activations.
   """
-  backbone: nn.Module
+  tower: nn.Module
   config: FrozenConfigDict
   loss: FrozenConfigDict
   dtype: jnp.dtype = jnp.float32
 
+  @staticmethod
+  def check(config: ConfigDict) -> None:
+    """Raises: UserError if values of the experiment's config do not go together."""
+
   def setup(self):
     config = self.config
-    self.text_backbone = self.backbone.copy(name="text_backbone", parent=self)
+    self.text_backbone = self.tower.copy(name="text_backbone", parent=self)
     self.text_encoder = TextEncoder(config.embed_dim, config.pooling, config.text_encoder.dropout_rate,
                                     config.l2_normalize, self.dtype)
 
@@ -87,7 +92,7 @@ class TextModel(nn.Module):
 
   def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
              gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
-    """This device's share of the batch's losses; see `er_jax.methods`."""
+    """This device's share of the batch's losses; see `er_jax.models.spec`."""
     groups = {"classes": classes.texts, "objects": videos.objects, "concepts": concepts}
     present = [name for name, texts in groups.items() if texts is not None]
     embedded = dict(zip(present, self.encode_together([groups[name] for name in present], deterministic)))
@@ -101,3 +106,29 @@ class TextModel(nn.Module):
                          for part in self.scores(embeddings, gather(embedded["concepts"]), rehearsing=True))
     return {"loss": class_loss + self.loss.rehearsal_weight * rehearsal_loss, "class_loss": class_loss,
             "rehearsal_loss": rehearsal_loss}
+
+
+def text_method(module: type[TextModel], *, losses: tuple[str, ...], needs: Sequence[str],
+                published_modules: Mapping[str, str] = {}, choices: Mapping[str, Sequence[object]] = {},
+                **declared: Any) -> MethodSpec:
+  """The declaration of a method that reads texts.
+
+  Args:
+    module: its class.
+    losses: see `MethodSpec`.
+    needs: what it needs besides class texts.
+    published_modules: published names of its dense layers besides those of the text encoder.
+    choices: of its fields besides `pooling`.
+    declared: the other fields of `MethodSpec`.
+  """
+
+  def build(config: ConfigDict, sizes: Sizes, tower: nn.Module) -> TextModel:
+    del sizes      # seen in the data
+    module.check(config)
+    return module(tower, FrozenConfigDict(config.model), FrozenConfigDict(config.loss), DTYPES[config.dtype])
+
+  modules = {"text_encoder/dense": "txt_encoder.ft_embed", "text_encoder/attention_hidden": "txt_encoder.ft_attn.0",
+             "text_encoder/attention_score": "txt_encoder.ft_attn.3", **published_modules}
+  return MethodSpec(losses=losses, needs=frozenset({TEXTS, *needs}), build=build, published_names=dense_names(modules),
+                    published_sizes=read_sizes(feature_dim=("vis_encoder.ft_embed.weight", 1)),
+                    choices={"pooling": POOLINGS, **choices}, **declared)

@@ -1,6 +1,6 @@
 """VSE: videos and class texts in one space, score = dot product (the base of ER-ZSAR and its comparison).
 
-    model = VSE(backbone, config.model, config.loss)
+    model = VSE(tower, config.model, config.loss)
     videos = model.apply(params, video_inputs, deterministic=True, method="encode_videos")     # (b, D)
     classes = model.apply(params, class_inputs, deterministic=True, method="encode_classes")   # (c, D)
     logits = model.apply(params, videos, classes, method="score")                              # (b, c)
@@ -11,7 +11,8 @@ from jax import Array
 from er_jax import losses
 from er_jax.inputs import Targets, VideoInputs
 from er_jax.models.encoders import GlobalFeatureEncoder
-from er_jax.models.text_model import TextModel
+from er_jax.models.spec import FEATURES, MethodSpec
+from er_jax.models.text_model import TextModel, text_method
 
 
 class VSE(TextModel):
@@ -33,3 +34,8 @@ class VSE(TextModel):
     if self.loss.kind == "l2":
       return losses.squared_error(videos, classes[targets.classes], targets.weights)
     return super().class_loss(videos, classes, class_mask, targets)
+
+
+METHOD: MethodSpec = text_method(
+    VSE, title="VSE", paper="Chen & Huang, ICCV 2021 (the base of ER-ZSAR)", year=2021, losses=("ce", "l2", "rank"),
+    needs=(FEATURES,), published_modules={"video_encoder/dense": "vis_encoder.ft_embed"})

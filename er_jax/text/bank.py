@@ -1,7 +1,8 @@
 """Every distinct text once: its tokens and, where the text backbone's first layers are frozen, their output for it.
 
     bank = TextBank.build(tokenizer.encode(texts, max_tokens))         # texts are referred to by id from here on
-    texts = gather_texts(bank, ids, rows, bank.capacity(ids_per_device))       # inside a step: (S,) ids -> Texts
+    references = TextReferences(ids, bank.capacity(ids, num_devices))
+    texts = gather_texts(bank, references, rows)                       # inside a step: (S,) ids -> Texts
 
 A step gathers the texts of its batch from the bank instead of tokenising, and starts from the frozen layers' output
 where the bank has it (`hidden`) instead of running them again.
@@ -11,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -26,6 +26,18 @@ class Capacity(NamedTuple):
   """How much room the texts of one device take: the number of token slots, and the longest text."""
   tokens: int
   length: int
+
+
+@flax.struct.dataclass
+class TextReferences:
+  """Texts by their places in a bank.
+
+  Attributes:
+    ids: (S,) int32, -1 for no text; or (B, S), each video's.
+    capacity: room for those of one device; static.
+  """
+  ids: np.ndarray | Array
+  capacity: Capacity = flax.struct.field(pytree_node=False)
 
 
 @flax.struct.dataclass
@@ -81,7 +93,7 @@ class TextBank:
       ids = order[first:first + texts_a_call]
       padded = np.full(texts_a_call, -1, np.int32)
       padded[:len(ids)] = ids
-      computed = np.asarray(run_frozen(gather_texts(self, padded, np.zeros_like(padded), capacity)))
+      computed = np.asarray(run_frozen(gather_texts(self, TextReferences(padded, capacity), np.zeros_like(padded))))
       source = 0
       for text in ids:
         start, size = self.starts[text], self.lengths[text]
@@ -101,16 +113,15 @@ class TextBank:
     return Capacity(max(1, int(largest.sum())), max(1, int(lengths.max())))
 
 
-def gather_texts(bank: TextBank, ids: Array, rows: Array, capacity: Capacity) -> Texts:
-  """Lays out the texts with the given ids. Can be jitted, with `capacity` static.
+def gather_texts(bank: TextBank, references: TextReferences, rows: Array) -> Texts:
+  """Lays out the texts that are referred to. Can be jitted.
 
   Args:
     bank: the texts.
-    ids: (S,) int, -1 for no text.
+    references: S of them.
     rows: (S,) int, see `Ragged`.
-    capacity: room for them.
   """
-  ids = jnp.asarray(ids)
+  ids, capacity = jnp.asarray(references.ids).reshape(-1), references.capacity
   lengths = jnp.where(ids >= 0, jnp.asarray(bank.lengths)[jnp.maximum(ids, 0)], 0)
   ragged = ragged_lib.layout(lengths, rows, capacity.tokens, capacity.length)
   first = jnp.asarray(bank.starts)[jnp.maximum(ids, 0)]

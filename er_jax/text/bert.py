@@ -1,135 +1,101 @@
-"""BERT on real tokens: the last hidden state of Hugging Face's `BertModel`, from its weights.
+"""BERT as a text tower: its last hidden state, from a Hugging Face folder or hub id.
 
-    config, params, folder = bert_weights.load_bert("bert-base-uncased")   # or a local folder
-    bert = Bert(config, dropout_rate=0.1)
-    hidden = bert.apply({"params": params}, tokens, ragged, True)  # tokens (N,) int32 -> (N, H)
+    tower = TOWER.build(config.model.text_backbone, dtype, dataset=None, frozen=False)
+    hidden = tower.module.apply({"params": params}, texts, deterministic=True)       # Texts -> (N, H)
 
-    embeddings_frozen, first = bert_weights.num_frozen_layers(config, "encoder.layer.10")    # True, 10
-    trunk = bert.apply({"params": params}, tokens, ragged, True, last=first)    # once per distinct text
-    hidden = bert.apply({"params": params}, trunk, ragged, True, first=first, method="layers")   # each step
-
-Shapes: S texts with N token slots in all (see ragged.py), L the longest, H hidden width, A attention heads.
-Devlin et al. 2019; post-norm encoder, absolute positions, token types all 0. The pooler is left out.
+Its leading layers may be frozen; see `er_jax.text.tower`.
 """
 
-import functools
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-import numpy as np
+from flax.traverse_util import flatten_dict
 from jax import Array
+from ml_collections import ConfigDict
 
-from er_jax.dropout import Dropout
+from er_jax.text import bert_weights
+from er_jax.text.bank import Texts
+from er_jax.text.bert_encoder import Bert
 from er_jax.text.bert_weights import BertConfig
-from er_jax.text.ragged import Ragged, pad, token_mask, unpad
+from er_jax.text.tokenizers import WordPiece
+from er_jax.text.tower import TextTower, TowerSpec
+from input_pipeline.array_files import Arrays
+from input_pipeline.dataset import Dataset
+from input_pipeline.errors import UserError
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": lambda x: x * (0.5 + 0.5 * jax.lax.erf(x * np.sqrt(0.5).astype(x.dtype))),
-    "gelu_new": functools.partial(nn.gelu, approximate=True),
-    "relu": nn.relu,
-}
+BERT_BASE = BertConfig(vocab_size=30522, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
+                       intermediate_size=3072)      # bert-base-uncased
 
 
-class Bert(nn.Module):
-  """The encoder. Parameters are float32; activations and what is returned have `dtype`.
+class BertTower(nn.Module):
+  """BERT's last hidden state (N, H) of texts.
 
-  With a dropout rate above 0 and `deterministic` False it needs a "dropout" key. One rate serves in BERT's
-  three places: after the embeddings, on attention weights, and after each dense layer that leads back to H.
+  Attributes:
+    config: sizes.
+    num_frozen_layers: how many leading layers, behind the embeddings, are frozen; None if the embeddings train too.
+    dropout_rate: in the layers that train; the frozen ones have none, unless `frozen_dropout`.
+    frozen_dropout: run dropout in the frozen layers too while training, as the published code does.
   """
-
-  config: BertConfig
-  dropout_rate: float = 0.0
-  dtype: Any = jnp.float32
+  config: bert_weights.BertConfig
+  num_frozen_layers: int | None
+  dropout_rate: float
+  frozen_dropout: bool = False
+  dtype: jnp.dtype = jnp.float32
 
   def setup(self):
-    self.embeddings = Embeddings(self.config, self.dropout_rate, self.dtype)
-    self.layer = [Layer(self.config, self.dropout_rate, self.dtype)
-                  for _ in range(self.config.num_hidden_layers)]
+    self.bert = Bert(self.config, self.dropout_rate, self.dtype)
 
-  def __call__(self, tokens: Array, ragged: Ragged, deterministic: bool, last: int | None = None) -> Array:
-    """tokens (N,) int32 to (N, H), through the embeddings and layers [0, last)."""
-    return self.layers(self.embed(tokens, ragged, deterministic), ragged, deterministic, last=last)
+  @property
+  def width(self) -> int:
+    """H."""
+    return self.config.hidden_size
 
-  def embed(self, tokens: Array, ragged: Ragged, deterministic: bool) -> Array:
-    """tokens (N,) int32 to (N, H): the embeddings alone."""
-    return self.embeddings(tokens, ragged, deterministic)
+  @property
+  def can_be_cached(self) -> bool:
+    """Whether there is a frozen part whose output is a function of the text."""
+    return self.num_frozen_layers is not None and not self.frozen_dropout
 
-  def layers(self, hidden: Array, ragged: Ragged, deterministic: bool, first: int = 0,
-             last: int | None = None) -> Array:
-    """(N, H) to (N, H), through layers [first, last); parameters of the others need not be there."""
-    for layer in self.layer[first:last]:
-      hidden = layer(hidden, ragged, deterministic)
-    return hidden
+  def frozen(self, texts: Texts, deterministic: bool = True) -> Array:
+    """The frozen part's output (N, H)."""
+    hidden = self.bert.embed(texts.tokens, texts.ragged, deterministic)
+    return self.bert.layers(hidden, texts.ragged, deterministic, first=0, last=self.num_frozen_layers or 0)
 
-
-class Embeddings(nn.Module):
-  config: BertConfig
-  dropout_rate: float
-  dtype: Any
-
-  @nn.compact
-  def __call__(self, tokens: Array, ragged: Ragged, deterministic: bool) -> Array:
-    config = self.config
-    table = functools.partial(nn.Embed, features=config.hidden_size, dtype=self.dtype, embedding_init=_normal)
-    hidden = (table(config.vocab_size, name="word")(tokens)
-              + table(config.type_vocab_size, name="token_type")(jnp.zeros((), jnp.int32))
-              + table(config.max_position_embeddings, name="position")(ragged.position))
-    hidden = _norm(config, self.dtype, "norm")(hidden)
-    return Dropout(self.dropout_rate, name="dropout")(hidden, ragged.token_rows, deterministic)
+  def __call__(self, texts: Texts, deterministic: bool) -> Array:
+    hidden = texts.hidden
+    if hidden is None:
+      hidden = self.frozen(texts, deterministic or self.can_be_cached)
+    return self.bert.layers(hidden, texts.ragged, deterministic, first=self.num_frozen_layers or 0)
 
 
-class Layer(nn.Module):
-  config: BertConfig
-  dropout_rate: float
-  dtype: Any
-
-  @nn.compact
-  def __call__(self, hidden: Array, ragged: Ragged, deterministic: bool) -> Array:
-    config, width = self.config, self.config.hidden_size
-    dense = functools.partial(nn.Dense, dtype=self.dtype, kernel_init=_normal)
-    attend = Attention(config, self.dropout_rate, self.dtype, name="attention")
-
-    def drop(x: Array, name: str) -> Array:
-      return Dropout(self.dropout_rate, name=name)(x, ragged.token_rows, deterministic)
-
-    attention = drop(attend(hidden, ragged, deterministic), "attention_dropout")
-    hidden = _norm(config, self.dtype, "attention_norm")(hidden + attention)
-    inner = ACTIVATIONS[config.hidden_act](dense(config.intermediate_size, name="intermediate")(hidden))
-    output = drop(dense(width, name="output")(inner), "output_dropout")
-    return _norm(config, self.dtype, "output_norm")(hidden + output)
+def module(config: ConfigDict, sizes: BertConfig, dtype: jnp.dtype,
+           frozen: bool = False) -> tuple[BertTower, frozenset[str]]:
+  """A BERT of these sizes, and the names of its parameters that do not train."""
+  trainable_from = "" if frozen else config.trainable_from
+  embeddings_frozen, num_frozen_layers = bert_weights.num_frozen_layers(sizes, trainable_from)
+  tower = BertTower(sizes, num_frozen_layers if embeddings_frozen else None, config.dropout_rate, config.frozen_dropout,
+                    dtype)
+  return tower, frozenset("bert/" + "/".join(path) for path in bert_weights.frozen_names(sizes, trainable_from))
 
 
-class Attention(nn.Module):
-  """Multi-head self-attention within each text; the one place where texts are padded to L."""
-
-  config: BertConfig
-  dropout_rate: float
-  dtype: Any
-
-  @nn.compact
-  def __call__(self, hidden: Array, ragged: Ragged, deterministic: bool) -> Array:
-    width, heads = self.config.hidden_size, self.config.num_attention_heads
-    dense = functools.partial(nn.Dense, width, dtype=self.dtype, kernel_init=_normal)
-
-    def by_head(flat: Array) -> Array:   # (N, H) to (S, A, L, H / A), fastest for matrix products
-      return pad(flat.reshape(-1, heads, width // heads), ragged).transpose(0, 2, 1, 3)
-
-    query = by_head(dense(name="query")(hidden) / np.sqrt(width // heads).astype(self.dtype))
-    key, value = by_head(dense(name="key")(hidden)), by_head(dense(name="value")(hidden))
-    scores = jnp.einsum("saqd,sakd->saqk", query, key, preferred_element_type=jnp.float32)
-    scores = jnp.where(token_mask(ragged)[:, None, None, :], scores, _NEVER)
-    weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
-    weights = Dropout(self.dropout_rate, name="dropout")(weights, ragged.rows, deterministic)
-    mixed = jnp.einsum("saqk,sakd->saqd", weights, value).transpose(0, 2, 1, 3)
-    return dense(name="output")(unpad(mixed, ragged).reshape(-1, width))
+def _build(config: ConfigDict, dtype: jnp.dtype, dataset: Dataset | None, frozen: bool = False) -> TextTower:
+  del dataset      # a BERT brings its own words
+  sizes, params, folder = bert_weights.load_bert(config.name_or_path)
+  tokenizer = WordPiece(folder)
+  if tokenizer.vocab_size > sizes.vocab_size:
+    raise UserError(f"{folder}: vocab.txt has {tokenizer.vocab_size} word pieces, but config.json says vocab_size "
+                    f"{sizes.vocab_size}.")
+  tower, names = module(config, sizes, dtype, frozen)
+  pretrained = {} if params is None else flatten_dict({"bert": params}, sep="/")
+  return TextTower(tower, tokenizer, pretrained, names, sizes.max_position_embeddings)
 
 
-_NEVER = np.float32(-1e30)   # finite, so that an empty text gives numbers that nothing uses instead of NaN
-_normal = nn.initializers.normal(0.02)
+def _module_of(config: ConfigDict, arrays: Arrays, dtype: jnp.dtype) -> nn.Module:
+  """Of the folder or id that the config names; bert-base-uncased is known without asking the hub."""
+  del arrays
+  known = config.name_or_path == "bert-base-uncased" and not Path(config.name_or_path).is_dir()
+  return module(config, BERT_BASE if known else bert_weights.load_bert(config.name_or_path)[0], dtype)[0]
 
 
-def _norm(config: BertConfig, dtype: Any, name: str) -> nn.LayerNorm:
-  return nn.LayerNorm(epsilon=config.layer_norm_eps, dtype=dtype, use_fast_variance=False, name=name)
+TOWER: TowerSpec = TowerSpec(_build, _module_of, {
+    f"bert/{ours}": f"bert.{theirs}" for ours, theirs in bert_weights.NAMES.items()})

@@ -18,6 +18,7 @@ import numpy as np
 
 from input_pipeline import files
 from input_pipeline.errors import UserError, unknown
+from input_pipeline.state_dicts import Unneeded, kernels_transposed, to_variables
 
 FILES = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
 HIDDEN_ACTIVATIONS = ("gelu", "gelu_new", "relu")
@@ -55,7 +56,12 @@ _LAYER_MODULES = (
     ("output.dense", "output", "kernel"),
     ("output.LayerNorm", "output_norm", "scale"),
 )
-_UNUSED = re.compile(r"(cls|pooler)\..*|embeddings\.position_ids")   # heads and a constant: known, not needed
+# A parameter's path in our tree, as a pattern, and Hugging Face's name of it.
+NAMES = {ours: theirs for theirs, ours in _EMBEDDING_NAMES} | {
+    rf"layer_(\d+)/{ours}/{leaf}": rf"encoder.layer.\1.{theirs}.{their_leaf}" for theirs, ours, weight in _LAYER_MODULES
+    for leaf, their_leaf in ((weight, "weight"), ("bias", "bias"))}
+UNNEEDED = (Unneeded(r"(cls|pooler)\..*", "a head, which the method does not use"),
+            Unneeded(r"embeddings\.position_ids", "a constant, not a parameter"))
 
 
 def hf_names(config: BertConfig) -> list[tuple[str, tuple[str, ...]]]:
@@ -137,24 +143,12 @@ def params_from_state_dict(config: BertConfig, state: Mapping[str, np.ndarray],
     Nested dict of float32 arrays.
 
   Raises:
-    UserError: lists every missing name, every other unexpected name and every wrong shape.
+    UserError: lists every missing name, every other unexpected name, every wrong shape and what is not finite.
   """
   arrays = {_modern(name): array for name, array in state.items()}
-  shapes = _shapes(config)
-  names = hf_names(config)
-  problems = [f"missing: {theirs}" for theirs, _ in names if theirs not in arrays]
-  known = {theirs for theirs, _ in names}
-  problems += [f"unexpected: {name}" for name in arrays if name not in known and not _UNUSED.fullmatch(name)]
-  flat = {}
-  for theirs, ours in names:
-    if theirs not in arrays:
-      continue
-    array = np.asarray(arrays[theirs])
-    if array.shape != shapes[theirs]:
-      problems.append(f"shape of {theirs}: {array.shape}, expected {shapes[theirs]}")
-    flat[ours] = np.ascontiguousarray((array.T if ours[-1] == "kernel" else array).astype(np.float32))
-  if problems:
-    raise UserError(f"{source} does not hold the weights of {config}:\n  " + "\n  ".join(problems))
+  names = {ours: theirs for theirs, ours in hf_names(config)}
+  flat, _ = to_variables(arrays, {ours: _shape(config, ours) for ours in names}, names, kernels_transposed,
+                         f"{source} does not hold the weights of {config}", UNNEEDED)
   return flax.traverse_util.unflatten_dict(flat)
 
 
@@ -163,23 +157,19 @@ def _modern(name: str) -> str:
   return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
 
 
-def _shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
-  """Of each published array, by its published name."""
+def _shape(config: BertConfig, ours: tuple[str, ...]) -> tuple[int, ...]:
+  """Of a parameter of ours."""
   width, inner = config.hidden_size, config.intermediate_size
   special = {
-      "embeddings.word_embeddings.weight": (config.vocab_size, width),
-      "embeddings.position_embeddings.weight": (config.max_position_embeddings, width),
-      "embeddings.token_type_embeddings.weight": (config.type_vocab_size, width),
-      "intermediate.dense.weight": (inner, width),
-      "intermediate.dense.bias": (inner,),
-      "output.dense.weight": (width, inner),
+      ("word", "embedding"): (config.vocab_size, width),
+      ("position", "embedding"): (config.max_position_embeddings, width),
+      ("token_type", "embedding"): (config.type_vocab_size, width),
+      ("intermediate", "kernel"): (width, inner),
+      ("intermediate", "bias"): (inner,),
   }
-
-  def shape(theirs: str, ours: tuple[str, ...]) -> tuple[int, ...]:
-    inside_layer = re.sub(r"^encoder\.layer\.\d+\.", "", theirs)
-    return special.get(inside_layer, (width, width) if ours[-1] == "kernel" else (width,))
-
-  return {theirs: shape(theirs, ours) for theirs, ours in hf_names(config)}
+  if ours[-2:] == ("output", "kernel") and ours[-3:-2] != ("attention",):
+    return inner, width
+  return special.get(ours[-2:], (width, width) if ours[-1] == "kernel" else (width,))
 
 
 def _folder(name_or_path: str) -> Path:

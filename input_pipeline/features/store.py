@@ -11,7 +11,6 @@ when it was read; one that changed since then is extracted again, and the later 
 """
 
 import functools
-import os
 import time
 import zipfile
 from collections.abc import Sequence

@@ -1,17 +1,18 @@
-"""Which classes are seen, and which unseen ones validate and test, in each split.
+"""Which classes are seen, and which unseen ones validate and test: one `ClassSplit` a split of the protocol.
 
     splits = read_splits("class_splits.json", num_classes=620)
-    splits.seen, splits.val[k], splits.test[k]     # class indices of split k
-
-    drawn = random_splits(num_classes=101, seed=0)
-    drawn.divisions[k].seen, drawn.divisions[k].test[0]
+    splits[k].seen, splits[k].val, splits[k].test     # class indices
+    random_splits(num_classes=101, seed=0, num_splits=10)
+    for group in by_seen(splits):     # a model each
+      group[0].seen
 
 In Kinetics-ZSAR every split trains on the same seen classes; the unseen ones are divided anew into validation and
-test (Chen & Huang 2021, section 4). Random splits have seen classes of their own, and so a model of their own; a
-video belongs to training or test as its class does.
+test (Chen & Huang 2021, section 4). Random halves have seen classes of their own, and so a model of their own.
 """
 
+import itertools
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,41 +21,29 @@ from input_pipeline import files
 from input_pipeline.errors import UserError
 
 
-class ClassSplits(NamedTuple):
+class ClassSplit(NamedTuple):
   """Class indices; a position in such a list is the label that models see.
 
   Attributes:
     seen: classes of the training videos.
-    val: for each split, the unseen classes that choose the checkpoint; none where the last checkpoint is taken.
-    test: for each split, the unseen classes that are reported.
+    val: unseen classes that choose the checkpoint; none where the last checkpoint is taken.
+    test: unseen classes that are reported.
   """
 
   seen: tuple[int, ...]
-  val: tuple[tuple[int, ...], ...]
-  test: tuple[tuple[int, ...], ...]
+  val: tuple[int, ...]
+  test: tuple[int, ...]
 
 
-class RandomSplits(NamedTuple):
-  """Class splits that were drawn at random, each with seen classes of its own.
-
-  Attributes:
-    seed: that they were drawn from.
-    divisions: each of one split, without validation classes.
-  """
-
-  seed: int
-  divisions: tuple[ClassSplits, ...]
+def by_seen(splits: Iterable[ClassSplit]) -> list[tuple[ClassSplit, ...]]:
+  """The splits in their order, neighbours with the same seen classes together: one model serves such a group."""
+  return [tuple(group) for _, group in itertools.groupby(splits, key=lambda split: split.seen)]
 
 
-def divisions_of(splits: ClassSplits | RandomSplits | None) -> tuple[ClassSplits, ...]:
-  """The class splits, those with the same seen classes together; () for None."""
-  return splits.divisions if isinstance(splits, RandomSplits) else (splits,) if splits else ()
-
-
-def random_splits(num_classes: int, seed: int, num_splits: int = 10) -> RandomSplits:
+def random_splits(num_classes: int, seed: int, num_splits: int = 10) -> tuple[ClassSplit, ...]:
   """Halves of the classes, seen and unseen, drawn `num_splits` times; of an odd number one more is seen.
 
-  Split k depends on (num_classes, seed, k) alone. Indices are ascending.
+  Split k depends on (num_classes, seed, k) alone. Indices are ascending; no class validates.
 
   Raises:
     UserError: for fewer than two classes or no split.
@@ -63,25 +52,19 @@ def random_splits(num_classes: int, seed: int, num_splits: int = 10) -> RandomSp
     raise UserError(f"Cannot draw {num_splits} random splits of {num_classes} classes into seen and unseen; expected at "
                     "least 1 split and 2 classes.")
   num_seen = -(-num_classes // 2)
-  divisions = []
-  for k in range(num_splits):
-    order = np.random.default_rng([seed, k]).permutation(num_classes).tolist()
-    divisions.append(ClassSplits(tuple(sorted(order[:num_seen])), ((),), (tuple(sorted(order[num_seen:])),)))
-  return RandomSplits(seed, tuple(divisions))
+  orders = [np.random.default_rng([seed, k]).permutation(num_classes).tolist() for k in range(num_splits)]
+  return tuple(ClassSplit(tuple(sorted(order[:num_seen])), (), tuple(sorted(order[num_seen:]))) for order in orders)
 
 
-def check_splits(splits: ClassSplits, num_classes: int, where: str) -> ClassSplits:
+def check_splits(splits: Sequence[ClassSplit], num_classes: int, where: str) -> tuple[ClassSplit, ...]:
   """Returns `splits` if no list repeats a class, leaves [0, num_classes), overlaps another or, but for `val`, is empty.
 
   Raises:
     UserError: beginning with `where`, naming list and class.
   """
-  if len(splits.val) != len(splits.test) or not splits.test:
-    raise UserError(f"{where}: 'val' and 'test' hold {len(splits.val)} and {len(splits.test)} splits; "
-                    "expected the same number, at least one.")
-  for k, (val, test) in enumerate(zip(splits.val, splits.test)):
+  for k, split in enumerate(splits):
     owner = {}
-    for name, indices in (("seen", splits.seen), (f"val[{k}]", val), (f"test[{k}]", test)):
+    for name, indices in (("seen", split.seen), (f"val[{k}]", split.val), (f"test[{k}]", split.test)):
       if not indices and name != f"val[{k}]":
         raise UserError(f"{where}: {name!r} is empty.")
       for index in indices:
@@ -92,11 +75,14 @@ def check_splits(splits: ClassSplits, num_classes: int, where: str) -> ClassSpli
           raise UserError(f"{where}: class {index} of {name!r} is in {owner[index]!r} already; "
                           "the lists of a split must not overlap.")
         owner[index] = name
-  return splits
+  return tuple(splits)
 
 
-def read_splits(path: str | os.PathLike, num_classes: int) -> ClassSplits | RandomSplits:
+def read_splits(path: str | os.PathLike, num_classes: int) -> tuple[ClassSplit, ...]:
   """Reads {"seen": [...], "val": [[...], ...], "test": [[...], ...]}, or {"seed", "divisions": [of these]}.
+
+  A list of "val" and one of "test" make a split, in the order of the file. "seed" says what random halves were drawn
+  from; it is not there where several lists of seen classes were given.
 
   Raises:
     UserError: if it is not of this form, or not a valid division of `num_classes` classes.
@@ -104,29 +90,32 @@ def read_splits(path: str | os.PathLike, num_classes: int) -> ClassSplits | Rand
   value = files.read_json(path)
   if not isinstance(value, dict) or "divisions" not in value:
     return _read_division(value, num_classes, str(path))
-  divisions, seed = value["divisions"], value.get("seed")
-  if not isinstance(divisions, list) or not divisions or type(seed) is not int:
+  divisions = value["divisions"]
+  if not isinstance(divisions, list) or not divisions or type(value.get("seed", 0)) is not int:
     raise UserError(f'{path}: expected {{"seed": a number, "divisions": [...]}} with at least one division.')
-  return RandomSplits(seed, tuple(_read_division(division, num_classes, f"{path}: division {k}")
-                                  for k, division in enumerate(divisions)))
+  return tuple(split for k, division in enumerate(divisions)
+               for split in _read_division(division, num_classes, f"{path}: division {k}"))
 
 
-def _read_division(value: Any, num_classes: int, where: str) -> ClassSplits:
+def _read_division(value: Any, num_classes: int, where: str) -> tuple[ClassSplit, ...]:
+  """The splits that have the same seen classes."""
   try:
-    splits = ClassSplits(
-        seen=tuple(value["seen"]),
-        val=tuple(map(tuple, value["val"])),
-        test=tuple(map(tuple, value["test"])),
-    )
+    seen, val, test = tuple(value["seen"]), list(map(tuple, value["val"])), list(map(tuple, value["test"]))
   except (KeyError, TypeError) as error:
     form = '{"seen": [...], "val": [[...], ...], "test": [[...], ...]}'
     raise UserError(f"{where}: expected {form} ({error}).") from error
-  return check_splits(splits, num_classes, where)
+  if len(val) != len(test) or not test:
+    raise UserError(f"{where}: 'val' and 'test' hold {len(val)} and {len(test)} splits; "
+                    "expected the same number, at least one.")
+  return check_splits([ClassSplit(seen, *unseen) for unseen in zip(val, test)], num_classes, where)
 
 
-def write_splits(path: str | os.PathLike, splits: ClassSplits | RandomSplits) -> None:
-  """Writes what `read_splits` reads, atomically."""
-  if isinstance(splits, RandomSplits):
-    files.write_json(path, {"seed": splits.seed, "divisions": [division._asdict() for division in splits.divisions]})
+def write_splits(path: str | os.PathLike, splits: Sequence[ClassSplit], seed: int | None = None) -> None:
+  """Writes what `read_splits` reads, atomically; `seed` is what random splits were drawn from."""
+  groups = by_seen(splits) if seed is None else [(split,) for split in splits]
+  divisions = [{"seen": group[0].seen, "val": [split.val for split in group], "test": [split.test for split in group]}
+               for group in groups]
+  if seed is not None:
+    files.write_json(path, {"seed": seed, "divisions": divisions})
   else:
-    files.write_json(path, splits._asdict())
+    files.write_json(path, divisions[0] if len(divisions) == 1 else {"divisions": divisions})

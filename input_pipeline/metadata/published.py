@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from input_pipeline import files
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import vectors
-from input_pipeline.metadata.class_splits import ClassSplits, check_splits
+from input_pipeline.metadata.class_splits import ClassSplit, check_splits
 from input_pipeline.metadata.descriptions import ActionClass
 
 SETS = {"trn": "train", "val": "val", "tst": "test"}     # as published, and our name of the split
@@ -123,8 +123,8 @@ def _text(row: dict[str, Any], field: str, otherwise: str, where: str) -> str:
   return value
 
 
-def read_splits(folder: Path, num_classes: int) -> ClassSplits:
-  """The class splits; the seen classes are in the order of the first list.
+def read_splits(folder: Path, num_classes: int) -> tuple[ClassSplit, ...]:
+  """The class splits; the seen classes of all are in the order of the first list.
 
   Raises:
     UserError: naming file, list and class, if the three files do not divide the classes as the protocol wants.
@@ -138,7 +138,8 @@ def read_splits(folder: Path, num_classes: int) -> ClassSplits:
       index = min(set(other) ^ set(seen[0]))
       raise UserError(f"{folder / 'trn_class_idxs.json'}: lists 0 and {k} differ, class {index} is in one of them "
                       "only; every split must train on the same classes.")
-  return check_splits(ClassSplits(seen[0], val, test), num_classes, f"{folder}/{{trn,val,tst}}_class_idxs.json")
+  splits = [ClassSplit(seen[0], *unseen) for unseen in zip(val, test)]
+  return check_splits(splits, num_classes, f"{folder}/{{trn,val,tst}}_class_idxs.json")
 
 
 def _class_lists(path: Path, num_classes: int) -> tuple[tuple[int, ...], ...]:
@@ -157,15 +158,14 @@ def _class_lists(path: Path, num_classes: int) -> tuple[tuple[int, ...], ...]:
 
 
 def read_videos(
-    folder: Path, splits: ClassSplits, num_classes: int, sets: Iterable[str] = tuple(SETS)
+    folder: Path, splits: Sequence[ClassSplit], num_classes: int, sets: Iterable[str] = tuple(SETS)
 ) -> list[ListedVideo]:
   """The videos of these sets, in their order and that of their metas files.
 
   Raises:
     UserError: naming file and line, if a line is not a video, a label out of range, or a video comes twice in a set.
   """
-  labels = {"trn": set(splits.seen), "val": {index for part in splits.val for index in part},
-            "tst": {index for part in splits.test for index in part}}
+  labels = {name: set().union(*lists) for name, lists in zip(SETS, zip(*splits))}
   return [video for name in sets for video in _read_set(folder, name, labels[name], num_classes)]
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from input_pipeline import datasets
 from input_pipeline.backbones import BACKBONES, load_network, with_role
 from input_pipeline.backbones.declaration import OBJECTS, ROLES
 from input_pipeline.errors import UserError
@@ -70,18 +69,19 @@ def feature_source(options: PrepareOptions) -> FeatureSource:
     UserError: weights are missing or cannot be read, or what was given does not go together.
   """
   require_consistent(options)
-  package = datasets.load(options.dataset)
-  if hasattr(package, "feature_files"):
-    return package.feature_files(options.root)
+  spec = options.spec
+  if spec.features_from == "files":
+    predictions = spec.predictions and options.root / spec.predictions
+    return FeatureFiles(predictions if predictions and predictions.exists() else None)
   if options.features:
     return FeatureFiles(options.concept_predictions)
-  weights = choose_weights(options.weights, own_weights(options.dataset))
+  weights = choose_weights(options.weights, spec.weights)
   return Backbones(weights, options.batch_size, options.num_workers, options.views)
 
 
 def reads_files(options: PrepareOptions) -> bool:
   """Whether the features are files already; no network computes them, and no weights are asked for."""
-  return bool(options.features or hasattr(datasets.load(options.dataset), "feature_files"))
+  return bool(options.features) or options.spec.features_from == "files"
 
 
 def describe(options: PrepareOptions, features: FeatureSource) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def describe(options: PrepareOptions, features: FeatureSource) -> dict[str, Any]
 
 def require_consistent(options: PrepareOptions) -> None:
   """Raises: UserError if flags were given that have no use where features are files, or only there."""
-  own_files = hasattr(datasets.load(options.dataset), "feature_files")
+  own_files = options.spec.features_from == "files"
   if own_files and options.features:
     raise UserError(f"--features={options.features} was given, but {options.dataset} has its features below --source. "
                     "Leave it out, or choose a dataset of videos.")
@@ -119,16 +119,9 @@ def require_consistent(options: PrepareOptions) -> None:
     if not options.features:
       raise UserError(f"--concept_predictions={options.concept_predictions} goes with --features=FOLDER only; "
                       "otherwise a network predicts the objects.")
-    if not options.concepts and not _with_role(OBJECTS, own_weights(options.dataset)):
+    if not options.concepts and not options.spec.has_vocabulary:
       raise UserError(f"--concept_predictions={options.concept_predictions} needs the names of its objects: give "
                       "--concepts=concepts.jsonl.")
-
-
-def own_weights(dataset: str) -> dict[str, Path]:
-  """The weights that come with a dataset, by backbone."""
-  package = datasets.load(dataset)
-  places = {name: getattr(package, f"{name.upper()}_WEIGHTS", None) for name in BACKBONES.names()}
-  return {name: path for name, path in places.items() if path}
 
 
 def choose_weights(given: Mapping[str, Path], own: Mapping[str, Path]) -> dict[str, tuple[str, Path]]:

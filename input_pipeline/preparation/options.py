@@ -10,24 +10,25 @@ that options can travel to another machine; paths are absolute.
 
 import dataclasses
 import functools
-import inspect
 import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from absl import flags
 from flax.core import FrozenDict
 
-from input_pipeline import datasets
+from input_pipeline import dataset_spec
 from input_pipeline.backbones import BACKBONES
+from input_pipeline.dataset_spec import DatasetSpec
+from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import Concept, read_concepts
 from input_pipeline.raw_dataset import RawDataset, check
 from input_pipeline.videos.sampling import ViewSampling
 
 PATHS = ("data_dir", "source", "concepts", "metadata", "classes", "videos", "features", "concept_predictions")
-DATASET_OPTIONS = ("metadata", "classes", "videos", "split_seed", "num_splits")     # flags that some datasets take
 FEATURE_SUFFIXES = frozenset({".npy"})
 
 
@@ -45,7 +46,7 @@ class PrepareOptions:
     num_workers: threads that decode; default one a core.
     temporal_samples, spatial_crops, dense_stride: see `views.ViewSampling`.
     metadata: folder of published class lists; default `data_dir`/metadata.
-    classes, videos: lists of one's own; see the dataset video_folder.
+    classes, videos: lists of one's own.
     split_seed, num_splits: of random class splits.
     features: folder of one .npy file a video, in place of TSM's features.
     concept_predictions: JSON file of the objects in these videos.
@@ -91,11 +92,16 @@ class PrepareOptions:
       raise UserError(f"--num_shards={self.num_shards} must be at least 1: into how many parts to divide the videos.")
     if self.split_seed is not None and self.split_seed < 0:
       raise UserError(f"--split_seed={self.split_seed} must be 0 or more.")
-    for name in DATASET_OPTIONS:
-      if getattr(self, name) is not None and name not in _parameters(self.dataset):
-        takers = [other for other in sorted(datasets.DATASETS) if name in _parameters(other)]
+    for name in dataset_spec.OPTIONS:
+      if getattr(self, name) is not None and name not in self.spec.options:
+        takers = [other for other in DATASETS.names() if name in DATASETS.load(other).options]
         raise UserError(f"--{name}={getattr(self, name)} was given, but {self.dataset} does not take it; "
                         f"{', '.join(takers) or 'no dataset'} would. Leave it out.")
+
+  @property
+  def spec(self) -> DatasetSpec:
+    """What the dataset declares of itself. Raises: UserError if there is none of that name."""
+    return DATASETS.load(self.dataset)
 
   @property
   def folder(self) -> Path:
@@ -110,7 +116,7 @@ class PrepareOptions:
   @property
   def from_features_alone(self) -> bool:
     """Whether the features' files tell which videos there are."""
-    return bool(self.features and not self.source and "suffixes" in _parameters(self.dataset))
+    return bool(self.features and not self.source and self.spec.reads_features)
 
   @property
   def root(self) -> Path:
@@ -137,13 +143,20 @@ class PrepareOptions:
     Raises:
       UserError: something about the source or the lists is wrong.
     """
-    takes = _parameters(self.dataset)
-    given = {name: getattr(self, name) for name in DATASET_OPTIONS if getattr(self, name) is not None}
-    if "metadata" in takes:
-      given["metadata"] = self._metadata_folder
-    if self.from_features_alone:
-      given["suffixes"] = FEATURE_SUFFIXES
-    raw_dataset = check(datasets.load(self.dataset).raw_dataset(self.root, **given))
+    return self._with_features(self.spec.raw_dataset(self.root, **self._reading()))
+
+  def listed(self) -> RawDataset | None:
+    """What published lists name, where not one of the files is there. Raises: UserError if a list is wrong."""
+    listed = self.spec.listed and self.spec.listed(self.root, **self._reading())
+    return listed and self._with_features(check(listed))
+
+  def _reading(self) -> dict[str, Any]:
+    """What the dataset is read with."""
+    suffixes = {"suffixes": FEATURE_SUFFIXES} if self.from_features_alone else {}
+    return self._dataset_options | suffixes
+
+  def _with_features(self, raw_dataset: RawDataset) -> RawDataset:
+    """The features and the vocabulary that are given take the place of the dataset's own."""
     if self.features:
       entries = [entry._replace(path=self.features / f"{entry.name}.npy") for entry in raw_dataset.entries]
       raw_dataset = raw_dataset._replace(entries=entries)
@@ -152,17 +165,16 @@ class PrepareOptions:
     return raw_dataset._replace(concepts=self.vocabulary) if self.vocabulary else raw_dataset
 
   @property
-  def _metadata_folder(self) -> Path:
-    return self.metadata or self.data_dir / "metadata"
+  def _dataset_options(self) -> dict[str, Any]:
+    """The options that the dataset takes, given or by default."""
+    given = {"metadata": self.data_dir / "metadata"}
+    given |= {name: getattr(self, name) for name in dataset_spec.OPTIONS if getattr(self, name) is not None}
+    takes = self.spec.options
+    return {name: given.get(name, takes[name]) for name in dataset_spec.OPTIONS if name in takes}
 
   def chosen(self) -> dict[str, Any]:
     """What else decides the dataset, given or by default, besides root, weights, views and vocabulary."""
-    takes = _parameters(self.dataset)
-    values = {name: getattr(self, name) if getattr(self, name) is not None else takes[name].default
-              for name in DATASET_OPTIONS if name in takes}
-    if "metadata" in takes:
-      values["metadata"] = self._metadata_folder
-    values.update({name: getattr(self, name) for name in ("features", "concept_predictions")})
+    values = self._dataset_options | {name: getattr(self, name) for name in ("features", "concept_predictions")}
     return {name: str(value) if isinstance(value, Path) else value
             for name, value in values.items() if value is not None}
 
@@ -179,11 +191,33 @@ class PrepareOptions:
       without: fields that it does not need.
       more: further flags.
     """
-    flags = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+    fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
              if field.name not in without and getattr(self, field.name) != field.default}
-    flags |= {**flags.pop("weights", {}), **more}
-    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items()]
+    fields |= {**fields.pop("weights", {}), **more}
+    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in fields.items()]
     return shlex.join(["python", "-m", "input_pipeline.prepare", *words])
+
+
+def define_flags() -> None:
+  """The flags that say which videos, and of which dataset; not defined on import, as other commands have some too."""
+  flags.DEFINE_string("dataset", None, f"Which dataset: {', '.join(DATASETS.names())}.")
+  flags.DEFINE_string("data_dir", "data", "Where datasets lie; each is in DATA_DIR/NAME/VERSION.")
+  flags.DEFINE_string("source", None, "Folder of the videos, or of the published feature layout. "
+                      "Default: DATA_DIR/sources/NAME.")
+  flags.DEFINE_string("metadata", None, "Folder of the published class lists. Default: DATA_DIR/metadata.")
+  flags.DEFINE_string("classes", None, "Your classes: a classes.jsonl.")
+  flags.DEFINE_string("videos", None, "Your videos and their classes: a CSV or JSONL file.")
+  flags.DEFINE_integer("split_seed", None, "Seed of random class splits. Default: 0.")
+  flags.DEFINE_integer("num_splits", None, "How many random class splits to draw. Default: the dataset's.")
+  flags.DEFINE_string("features", None, "Folder of NAME.npy files, of any width, to take in place of a network's.")
+  flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that read videos or features.")
+
+
+def require_dataset(dataset: str | None) -> str:
+  """The value of --dataset. Raises: UserError if it was not given."""
+  if dataset is None:
+    raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(DATASETS.names())}.")
+  return dataset
 
 
 def _absolute(name: str, path: str | Path | None) -> Path | None:
@@ -192,8 +226,3 @@ def _absolute(name: str, path: str | Path | None) -> Path | None:
     raise UserError(f"--{name} is empty, expected a path. Give one, or leave --{name} out; is a variable in your "
                     "command not set?")
   return None if path is None else Path(path).absolute()
-
-
-def _parameters(dataset: str) -> Mapping[str, inspect.Parameter]:
-  """What the dataset's `raw_dataset` takes. Raises: UserError if there is no such dataset."""
-  return inspect.signature(datasets.load(dataset).raw_dataset).parameters

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from input_pipeline import files, locks
 from input_pipeline.errors import UserError
+from input_pipeline.features.extract import NO_FILE
 from input_pipeline.features.store import CHUNKS_IN_MEMORY, FeatureStore, VideoFeatures
 from input_pipeline.preparation.feature_sources import FeatureSource
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
@@ -78,11 +79,13 @@ class Extraction(NamedTuple):
   Attributes:
     features: of every video that is not skipped.
     skipped: why a video has none, by position, in rising order.
+    missing: positions of the skipped ones that have no file.
     source: what the features were made from, as the shards say.
   """
 
   features: Features
   skipped: dict[int, str]
+  missing: frozenset[int]
   source: dict[str, Any]
 
 
@@ -167,7 +170,8 @@ def merge(work: Path, count: int, raw_dataset: RawDataset) -> Extraction:
     if len(folders) > 1:
       odd = "; ".join(f"{folder} {relation} {value}" for value, folder in folders.items())
       raise UserError(f"The shards do not belong together: {odd}. Delete the wrong ones and run them again.")
-  return Extraction(Features(stores, skipped), dict(sorted(skipped.items())), done.source)
+  missing = frozenset(index for index, reason in skipped.items() if reason == NO_FILE)     # as done.json says it
+  return Extraction(Features(stores, skipped), dict(sorted(skipped.items())), missing, done.source)
 
 
 def _read_done(folder: Path) -> ShardStatus:

@@ -1,9 +1,7 @@
 """The TFDS builder that all datasets of features share: array_record files without TensorFlow.
 
-    class Builder(FeatureBuilder):          # in input_pipeline/datasets/NAME/NAME_dataset_builder.py
-      VERSION = tfds.core.Version("1.0.0")
-
-    Builder(content=content, data_dir="data", file_format="array_record").download_and_prepare()
+    builder = builder_class("toy_actions")(content=content, data_dir="data", file_format="array_record")
+    builder.download_and_prepare()
 
 The example order is that of the videos. TFDS generates into a folder of another name and renames it at the
 end, with the class list, the vocabulary and all other files beside the examples: a dataset is whole or not
@@ -13,6 +11,7 @@ there.
 import functools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
 from input_pipeline import files, manifest
+from input_pipeline.datasets import DATASETS
 from input_pipeline.metadata import class_splits, concepts, descriptions
 from input_pipeline.preparation.shards import Features
 from input_pipeline.raw_dataset import SPLITS, RawDataset, VideoEntry
@@ -59,6 +59,8 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
   `feature` (D,) is the mean over the views of a video. Where there are several, `views` (V, D) holds each.
   """
 
+  readme: Path
+
   def __init__(self, *, content: Content, **kwargs: Any):
     """Args: content: what to write; kwargs: as for every TFDS builder (data_dir, file_format)."""
     self._content = content
@@ -69,8 +71,12 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def array(dtype: type[np.generic], *shape: int) -> tfds.features.Tensor:
       return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
 
+    citations = self.readme.with_name("CITATIONS.bib")
     several = {"views": array(np.float32, self._num_views, self._feature_dim)} if self._num_views > 1 else {}
-    return self.dataset_info_from_configs(
+    return tfds.core.DatasetInfo(
+        builder=self,
+        description=self.readme.read_text(encoding="utf-8"),
+        citation=citations.read_text(encoding="utf-8") if citations.exists() else "",
         features=tfds.features.FeaturesDict({
             "name": tfds.features.Text(),
             "feature": array(np.float32, self._feature_dim),
@@ -113,8 +119,8 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     descriptions.write_classes(folder / "classes.jsonl", raw_dataset.classes)
     if raw_dataset.concepts:
       concepts.write_concepts(folder / "concepts.jsonl", raw_dataset.concepts)
-    if raw_dataset.splits is not None:
-      class_splits.write_splits(folder / "class_splits.json", raw_dataset.splits)
+    if raw_dataset.class_splits:
+      class_splits.write_splits(folder / "class_splits.json", raw_dataset.class_splits, raw_dataset.split_seed)
     skipped = [{"name": raw_dataset.entries[index].name, "reason": reason}
                for index, reason in sorted(self._content.skipped.items())]
     files.write_jsonl(folder / "skipped.jsonl", skipped)
@@ -122,6 +128,19 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     manifest.write(folder / manifest.NAME, self.name, raw_dataset, self._content.store)
     for name, path in raw_dataset.extras.items():
       shutil.copyfile(path, folder / name)
+
+
+def builder_class(dataset: str) -> type[FeatureBuilder]:
+  """The TFDS builder of this dataset. Raises: UserError if there is none of that name."""
+  spec = DATASETS.load(dataset)
+  return type("Builder", (FeatureBuilder,), {
+      "__doc__": f"{dataset}: {spec.summary}.",
+      "__module__": f"{DATASETS.package}.{dataset}.{dataset}_dataset_builder",     # by TFDS's convention; it is recorded
+      "name": dataset,
+      "readme": spec.readme,
+      "VERSION": tfds.core.Version(spec.version),
+      "RELEASE_NOTES": {"1.0.0": "First release."},
+  }, skip_registration=True)
 
 
 class _Writer(writer.ExampleWriter):

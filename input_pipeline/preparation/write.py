@@ -5,7 +5,6 @@
 
 import collections
 import contextlib
-import importlib
 import io
 import shutil
 from pathlib import Path
@@ -14,18 +13,17 @@ import tensorflow_datasets as tfds
 from rich.console import Console
 from rich.table import Table
 
-from input_pipeline import datasets, files, locks
+from input_pipeline import files, locks
 from input_pipeline.errors import UserError
-from input_pipeline.features.extract import NO_FILE
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.options import PrepareOptions
-from input_pipeline.preparation.tfds_builder import Content, FeatureBuilder
+from input_pipeline.preparation.tfds_builder import Content, builder_class
 from input_pipeline.raw_dataset import SPLITS, RawDataset
 
 
 def dataset_path(options: PrepareOptions) -> Path:
   """Where the dataset that is asked for lies, or will lie."""
-  return options.folder / str(_builder_class(options.dataset).VERSION)
+  return options.folder / options.spec.version
 
 
 def write(options: PrepareOptions, raw_dataset: RawDataset, work: Path) -> Path:
@@ -44,7 +42,7 @@ def write(options: PrepareOptions, raw_dataset: RawDataset, work: Path) -> Path:
     OSError: if writing fails; the extraction is kept.
   """
   whole = shards.merge(work, options.num_shards, raw_dataset)
-  counts = _counts(raw_dataset, whole.skipped)
+  counts = _counts(raw_dataset, whole)
   _require_some(raw_dataset, whole.skipped, options.root)
   made_of = {"root": str(options.root), "extraction": work.name, **whole.source,
              "options": options.chosen(), **counts}
@@ -78,33 +76,29 @@ def _remove_extractions(options: PrepareOptions, work_name: str | None) -> None:
       folder.rmdir()
 
 
-def _builder_class(dataset: str) -> type[FeatureBuilder]:
-  return importlib.import_module(f"{datasets.load(dataset).__name__}.{dataset}_dataset_builder").Builder
-
-
 def _write(options: PrepareOptions, content: Content, work: Path) -> None:
   """Lets TFDS write the dataset under another name and rename it."""
   for leftover in options.folder.glob("incomplete.*"):    # of a killed run; ours is the only one at work
     shutil.rmtree(leftover)
   tfds.disable_progress_bar()
-  builder = _builder_class(options.dataset)(content=content, data_dir=options.data_dir, file_format="array_record")
+  builder = builder_class(options.dataset)(content=content, data_dir=options.data_dir, file_format="array_record")
   with contextlib.redirect_stdout(io.StringIO()):   # it would speak of downloading
     builder.download_and_prepare(download_dir=work / "downloads")
 
 
-def _counts(raw_dataset: RawDataset, skipped: dict[int, str]) -> dict:
+def _counts(raw_dataset: RawDataset, whole: shards.Extraction) -> dict:
   """How many videos were expected, found and written, in all and by split."""
   entries = raw_dataset.entries
   expected = collections.Counter(entry.split for entry in entries)
-  missing = collections.Counter(entries[index].split for index, reason in skipped.items() if reason == NO_FILE)
-  unwritten = collections.Counter(entries[index].split for index in skipped)
+  missing = collections.Counter(entries[index].split for index in whole.missing)
+  unwritten = collections.Counter(entries[index].split for index in whole.skipped)
   by_split = {
       split: {"expected": expected[split], "found": expected[split] - missing[split],
               "written": expected[split] - unwritten[split]}
       for split in SPLITS if expected[split]
   }
   total = {field: sum(row[field] for row in by_split.values()) for field in ("expected", "found", "written")}
-  return {**total, "skipped": len(skipped), "splits": by_split}
+  return {**total, "skipped": len(whole.skipped), "splits": by_split}
 
 
 def _require_some(raw_dataset: RawDataset, skipped: dict[int, str], source: Path) -> None:

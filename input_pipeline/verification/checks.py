@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline import datasets, files, manifest
+from input_pipeline import files, manifest
 from input_pipeline.backbones import usual_samplings
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.features.extract import NO_FILE
 from input_pipeline.features.from_files import BadFile, read_feature
-from input_pipeline.metadata.class_splits import divisions_of
+from input_pipeline.preparation.feature_sources import reads_files
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.progress import Progress
-from input_pipeline.raw_dataset import RawDataset
-from input_pipeline.verification.expected import ClassSplit
+from input_pipeline.raw_dataset import PARTS, RawDataset
+from input_pipeline.verification.expected import SplitVideos
 from input_pipeline.videos import decode
 
 READS = ("frames", "packets", "none")
@@ -76,7 +76,7 @@ def check_files(
 
 def _reader(options: PrepareOptions, read: str) -> Callable[[Path], Any]:
   """What raises VideoError or BadFile for a file that is no good."""
-  if options.features or hasattr(datasets.load(options.dataset), "feature_files"):
+  if reads_files(options):
     return read_feature
   samplings = usual_samplings(options.views)
   return decode.count_frames if read == "packets" else lambda path: decode.read_clip(path, samplings)
@@ -113,11 +113,9 @@ def check_prepared(raw_dataset: RawDataset, dataset: Dataset) -> tuple[np.ndarra
     UserError: the dataset is not as it was written.
   """
   names, stored_names = ([action.name for action in of.classes] for of in (raw_dataset, dataset))
-  splits = [split for split in ("train", "val", "test") if dataset.num_examples(split)]
-  if dataset.split_seed is not None:      # its tables have all examples, whatever the split that they are stored in
-    splits = []
+  splits = [split for split in PARTS if split in dataset.tables] if dataset.divides_videos else ["all"]
   examples = {}     # (split, name) -> class
-  for split in splits or ["all"]:
+  for split in splits:
     try:
       table = dataset.table(split)
     except (RuntimeError, OSError) as error:      # what array_record makes of a file that is cut off, changed or gone
@@ -129,7 +127,7 @@ def check_prepared(raw_dataset: RawDataset, dataset: Dataset) -> tuple[np.ndarra
              for row in files.read_jsonl(dataset.path / "skipped.jsonl", fields=("name", "reason"))}
 
   prepared, problems = np.zeros(len(raw_dataset.entries), bool), {}
-  keys = [(entry.split if splits else "all", entry.name) for entry in raw_dataset.entries]
+  keys = [(entry.split if dataset.divides_videos else "all", entry.name) for entry in raw_dataset.entries]
   for index, (key, entry) in enumerate(zip(keys, raw_dataset.entries)):
     if examples.get(key) == names[entry.label]:
       prepared[index] = True
@@ -143,11 +141,11 @@ def check_prepared(raw_dataset: RawDataset, dataset: Dataset) -> tuple[np.ndarra
   remarks = _not_expected(f"{dataset.path} holds", [name for _, name in examples.keys() - keys])
   if stored_names != names:
     remarks.append(f"{dataset.path} has other classes than the lists, or in another order.")
-  elif tuple(dataset.divisions) != divisions_of(raw_dataset.splits):
+  elif dataset.class_splits != raw_dataset.class_splits:
     remarks.append(f"{dataset.path} has other class splits than those that are asked for.")
   path = dataset.path / manifest.NAME
   if path.exists():
-    manifest.cite(path, dataset.classes, dataset.divisions)     # raises if it was changed
+    manifest.cite(path, dataset.classes, dataset.class_splits)     # raises if it was changed
     listed = [name for of_split in files.read_json(path)["videos"].values() for of_class in of_split.values()
               for name in of_class]
     if collections.Counter(listed) != collections.Counter(name for _, name in examples):
@@ -156,7 +154,7 @@ def check_prepared(raw_dataset: RawDataset, dataset: Dataset) -> tuple[np.ndarra
 
 
 def check_evaluated(
-    raw_dataset: RawDataset, splits: Sequence[ClassSplit], dataset: Dataset, run: Path
+    raw_dataset: RawDataset, splits: Sequence[SplitVideos], dataset: Dataset, run: Path
 ) -> tuple[list[np.ndarray], dict[int, str], list[str]]:
   """Looks for the videos of the test classes in the predictions of a run.
 
@@ -209,7 +207,7 @@ def _read_results(run: Path, dataset: Dataset) -> dict[str, Any]:
 def _compare_manifests(run: Path, results: dict[str, Any], dataset: Dataset) -> list[str]:
   """A remark, if the results do not rest on this very dataset."""
   path = dataset.path / manifest.NAME
-  there = manifest.cite(path, dataset.classes, dataset.divisions)["sha256"] if path.exists() else "not there"
+  there = manifest.cite(path, dataset.classes, dataset.class_splits)["sha256"] if path.exists() else "not there"
   try:
     cited = results["data"]["manifest"]["sha256"]
   except (KeyError, TypeError):     # of a dataset without a manifest

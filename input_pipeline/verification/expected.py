@@ -1,30 +1,25 @@
 """Which videos a dataset should have, whether it is prepared already, about to be, or not even downloaded.
 
     options = options_of("ucf101_zsar", "data", source="/data/UCF-101")      # what is not given, as it was prepared
-    raw dataset = expected(options)
+    raw_dataset = expected(options)
     for split in class_splits(raw_dataset):
       split.videos["test"]      # (N,) bool, the videos that its accuracy should rest on
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from input_pipeline import files
+from input_pipeline import dataset_spec, files
 from input_pipeline.dataset import dataset_path
-from input_pipeline.datasets import kinetics_zsar
-from input_pipeline.datasets.kinetics_zsar.find_videos import video_key
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import divisions_of
-from input_pipeline.metadata.published import ListedVideo
-from input_pipeline.preparation.options import DATASET_OPTIONS, PrepareOptions
-from input_pipeline.raw_dataset import RawDataset, VideoEntry, check
+from input_pipeline.preparation.options import PrepareOptions
+from input_pipeline.raw_dataset import PARTS, RawDataset
 
 
-class ClassSplit(NamedTuple):
+class SplitVideos(NamedTuple):
   """One split of the classes, and its expected videos.
 
   Attributes:
@@ -54,7 +49,7 @@ def options_of(dataset: str, data_dir: str | Path, **given: Any) -> PrepareOptio
   if not isinstance(made_of, dict) or "root" not in made_of:
     raise UserError(f"{path / 'source.json'} does not say what the dataset was made from; prepare it again.")
   chosen = made_of.get("options", {})
-  recorded = {name: chosen[name] for name in DATASET_OPTIONS if name in chosen} | made_of.get("views", {})
+  recorded = {name: chosen[name] for name in dataset_spec.OPTIONS if name in chosen} | made_of.get("views", {})
   if not {"source", "features"} & given.keys():
     features = chosen.get("features")
     recorded |= {"features": features} if features else {}
@@ -66,43 +61,27 @@ def expected(options: PrepareOptions) -> RawDataset:
   """What the dataset expects, also where published lists name its videos and none of them is there yet.
 
   Raises:
-    UserError: as `PrepareOptions.raw dataset`, but for a folder that holds no listed video of Kinetics: that is a warning, and
-      all listed videos are expected.
+    UserError: as `PrepareOptions.raw_dataset`, but for a folder that holds no listed video: that is a warning, and all
+      listed videos are expected.
   """
   try:
     return options.raw_dataset()
   except UserError as error:
-    if options.dataset != "kinetics_zsar" or not options.root.is_dir():
-      raise
-    listed = _listed_kinetics(options)
-    keys = {video_key(Path(entry.name).name) for entry in listed.entries}
-    wanted = keys | {key[0] for key in keys if isinstance(key, tuple)}
-    if any(video_key(os.path.splitext(name)[0]) in wanted for _, _, names in os.walk(options.root) for name in names):
+    listed = options.listed() if options.root.is_dir() else None
+    if listed is None:
       raise
     print(f"warning: {error}\nAll listed videos count as missing.", file=sys.stderr)
     return listed
 
 
-def _listed_kinetics(options: PrepareOptions) -> RawDataset:
-  """All videos of the lists that are there, each at the path as published."""
-  lists = kinetics_zsar.read_lists(options.metadata or options.data_dir / "metadata")
-
-  def path(video: ListedVideo) -> Path:
-    return options.features / f"{video.name}.npy" if options.features else options.root / video.file
-
-  entries = [VideoEntry(video.name, path(video), video.label, video.split) for video in lists.videos]
-  return check(RawDataset(entries, lists.classes, [], lists.splits, {}))
-
-
-def class_splits(raw_dataset: RawDataset) -> list[ClassSplit]:
+def class_splits(raw_dataset: RawDataset) -> list[SplitVideos]:
   """All class splits, given or random; none where seen and unseen are not divided."""
   labels = np.array([entry.label for entry in raw_dataset.entries], np.int64)
   stored = np.array([entry.split for entry in raw_dataset.entries], object)
-  is_random = hasattr(raw_dataset.splits, "divisions")     # a video serves where its class does, wherever it is stored
+  anywhere = not raw_dataset.divides_videos
 
-  def of(**classes: tuple[int, ...]) -> ClassSplit:
-    return ClassSplit(classes, {part: np.isin(labels, wanted) & (is_random | (stored == part))
-                                for part, wanted in classes.items()})
+  def videos(classes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    return {part: np.isin(labels, wanted) & (anywhere | (stored == part)) for part, wanted in classes.items()}
 
-  return [of(train=division.seen, val=val, test=test)
-          for division in divisions_of(raw_dataset.splits) for val, test in zip(division.val, division.test)]
+  return [SplitVideos(classes, videos(classes))
+          for classes in (dict(zip(PARTS, split)) for split in raw_dataset.class_splits)]

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from input_pipeline.raw_dataset import SPLITS, RawDataset
-from input_pipeline.verification.expected import ClassSplit
+from input_pipeline.verification.expected import SplitVideos
 
 UNCHECKED_CELLS = {"expected": "", "found": "", "readable": "not read", "prepared": "not yet"}      # what a cell says
 SHOWN = 20      # classes, or files, that are listed
@@ -36,7 +36,7 @@ class Verification(NamedTuple):
   """
 
   raw_dataset: RawDataset
-  splits: list[ClassSplit]
+  splits: list[SplitVideos]
   found: np.ndarray
   readable: np.ndarray | None
   prepared: np.ndarray | None

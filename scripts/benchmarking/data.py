@@ -2,7 +2,7 @@
 
     size = SIZES["full"]
     write_bert_folder(folder, size)                # config.json and vocab.txt
-    dataset = MadeUpDataset(folder, size)          # in the place of `prepared.Dataset`
+    dataset = made_up_dataset(folder, size)
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from input_pipeline.backbones import bit, tsm
-from input_pipeline.dataset import Table
-from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.dataset import Dataset, Table
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.concepts import TOP_CONCEPTS, Concept
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.videos.sampling import SEGMENTS
@@ -91,35 +91,26 @@ def write_bert_folder(folder: Path, size: Size) -> None:
   (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
 
 
-class MadeUpDataset:
-  """Stands in for `prepared.Dataset`: classes and concepts of invented words, videos of random features."""
+def made_up_dataset(path: Path, size: Size) -> Dataset:
+  """Classes and concepts of invented words, and videos of random features, the same for every split.
 
-  num_views, split_seed = 1, None
-
-  def __init__(self, path: Path, size: Size):
-    """`path` is only what error messages would name."""
-    random = np.random.default_rng(0)
-    self.path, self.name, self.source_root = path, "made_up", path
-    self.feature_dim = size.feature_dim
-    self.class_vectors = self.classifier_rows = self.word_list = self.word_table = None
-    self.classes = [ActionClass(*words) for words in _texts(
-        random, size, size.num_classes, size.class_lengths)]
-    self.concepts = [Concept(f"n{i:08d}", *words) for i, words in enumerate(
-        _texts(random, size, size.num_concepts, size.concept_lengths))]
-    everything = tuple(range(size.num_classes))
-    self.splits = ClassSplits(seen=everything, val=(everything,), test=(everything,))
-    self._table = Table(
-        names=np.array([f"video {i}" for i in range(size.num_videos)]),
-        labels=random.integers(size.num_classes, size=size.num_videos).astype(np.int32),
-        concept_ids=np.stack([random.permutation(size.num_concepts)[:TOP_CONCEPTS]
-                              for _ in range(size.num_videos)]).astype(np.int32),
-        in_memory=random.standard_normal((size.num_videos, size.feature_dim), np.float32),
-        records=None)
-
-  def table(self, split: str) -> Table:
-    """The same videos for every split."""
-    del split
-    return self._table
+  Args:
+    path: only what error messages would name.
+    size: of everything.
+  """
+  random = np.random.default_rng(0)
+  classes = [ActionClass(*words) for words in _texts(random, size, size.num_classes, size.class_lengths)]
+  concepts = [Concept(f"n{i:08d}", *words) for i, words in enumerate(
+      _texts(random, size, size.num_concepts, size.concept_lengths))]
+  everything = tuple(range(size.num_classes))
+  videos = Table(
+      names=np.array([f"video {i}" for i in range(size.num_videos)]),
+      labels=random.integers(size.num_classes, size=size.num_videos).astype(np.int32),
+      concept_ids=np.stack([random.permutation(size.num_concepts)[:TOP_CONCEPTS]
+                            for _ in range(size.num_videos)]).astype(np.int32),
+      in_memory=random.standard_normal((size.num_videos, size.feature_dim), np.float32))
+  return Dataset(name="made_up", path=path, classes=classes, feature_dim=size.feature_dim, tables={"all": videos},
+                 class_splits=(ClassSplit(everything, everything, everything),), divides_videos=False, concepts=concepts)
 
 
 def random_variables(shapes: dict) -> dict:

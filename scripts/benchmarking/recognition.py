@@ -18,9 +18,10 @@ from configs import ervse
 from er_jax import learners, methods
 from er_jax.batch_builder import BatchBuilder
 from er_jax.experiment import Experiment
-from er_jax.steps import Banks, Steps, TrainState, device_banks
+from er_jax.inputs import Banks, TrainState
+from er_jax.steps import Steps, device_banks
 from input_pipeline.loaders import Batch, eval_batches, examples
-from scripts.benchmarking.data import MadeUpDataset, Size, write_bert_folder
+from scripts.benchmarking.data import Size, made_up_dataset, write_bert_folder
 
 DROPOUTS = ("text_backbone", "text_encoder", "video_encoder", "fusion_mlp")
 
@@ -32,29 +33,28 @@ class Recognition:
     self.size = size
     write_bert_folder(folder, size)
     self.configs = {dropout: _config(size, folder, dropout) for dropout in (True, False)}
-    self.dataset = MadeUpDataset(folder, size)
+    self.dataset = made_up_dataset(folder, size)
     experiment = Experiment(self.configs[False], folder, self.dataset)
     self.method, self.parallel = experiment.method, experiment.parallel
     self.params = experiment.first_params()
-    self.videos = examples(self.dataset, "train", self.dataset.splits.seen)
+    self.videos = examples(self.dataset, "train", experiment.seen)
     self.builder = BatchBuilder(self.dataset, self.configs[False], self.method, [self.videos],
                                 self.parallel.num_devices)
-    self.class_set = self.builder.class_set(self.dataset.splits.seen)
     started = time.perf_counter()
-    self.banks = device_banks(self.builder, self.parallel, self.method, self.params, experiment.cache_bytes)
+    self.banks = device_banks(self.builder.banks, self.parallel, self.method, self.params, experiment.cache_bytes)
     jax.block_until_ready(self.banks)
     self.frozen_seconds = time.perf_counter() - started
-    self.tokens_only = self.parallel.replicate(Banks(self.builder.texts, self.builder.sequences, None))
-    self.classes, self.placed = self.parallel.shard(self.class_set), self.parallel.replicate(self.params)
-    self.steps = Steps(self.parallel, self.method, self.builder, self.class_set,
-                       self.configs[False].eval_batch_size)
+    self.tokens_only = self.parallel.replicate(self.builder.banks)
+    self.classes = self.parallel.shard(self.builder.class_set(experiment.seen))
+    self.placed = self.parallel.replicate(self.params)
+    self.steps = Steps(self.parallel, self.method)
 
   def train_step(self, dropout: bool) -> Callable[[Batch], dict[str, float]]:
     """A function that does the next update and returns its losses."""
     config = self.configs[dropout]
     method = methods.build(config, self.dataset)
     learner = learners.build(config, self.dataset, method, self.params)
-    steps = Steps(self.parallel, method, self.builder, self.class_set, config.batch_size, learner)
+    steps = Steps(self.parallel, method, learner)
     state = self.parallel.replicate(TrainState(np.zeros((), np.int32), self.params, learner.init(self.params)))
 
     def step(batch: Batch) -> dict[str, float]:

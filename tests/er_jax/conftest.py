@@ -2,12 +2,13 @@
 
 import pytest
 
+from input_pipeline.dataset import Dataset
 from tests.er_jax import small
 
 
 @pytest.fixture
-def small_dataset(tmp_path) -> small.SmallDataset:
-  return small.SmallDataset(tmp_path)
+def small_dataset(tmp_path) -> Dataset:
+  return small.small_dataset(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -167,7 +167,7 @@ class TextPeer(nn.Module):
 
   def loss(self, features, concept_ids, targets):
     loss, scores_of = self.config.loss, self.streams(features, concept_ids)
-    classes = self.classes(self.dataset.splits.seen)
+    classes = self.classes(self.dataset.class_splits[0].seen)
     if loss.kind == "l2":
       return functional.mse_loss(self.video, classes[targets])
     scores = scores_of(classes, False)
@@ -245,7 +245,7 @@ class VectorPeer(nn.Module):
     return (self.bilinear(videos) if hasattr(self, "bilinear") else videos) @ classes.T
 
   def loss(self, features, concept_ids, targets):
-    seen = self.dataset.splits.seen
+    seen = self.dataset.class_splits[0].seen
     if self.config.method == "dem":
       return functional.mse_loss(self.classes(seen)[targets], torch.tensor(features))
     if self.config.method == "gcn":

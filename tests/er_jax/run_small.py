@@ -10,13 +10,13 @@ from pathlib import Path
 
 import jax
 
-from er_jax import main
+from er_jax import run
 from input_pipeline import errors
-from tests.er_jax.small import SmallDataset, small_config
+from tests.er_jax.small import small_config, small_dataset
 
 
-def run(argv: list[str]) -> None:
-  """Runs `er_jax.main.run` with the small dataset in the place of a prepared one."""
+def main(argv: list[str]) -> None:
+  """Runs `er_jax.run.run` with the small dataset in the place of a prepared one."""
   workdir, bert_folder, overrides, *processes = argv
   if processes:
     jax.distributed.initialize(processes[0], int(processes[1]), int(processes[2]))
@@ -26,13 +26,13 @@ def run(argv: list[str]) -> None:
   if largest_file:     # writing beyond fails, as on a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
   config = small_config("ervse", bert_folder, **overrides)
-  main.open_dataset = lambda config: SmallDataset(Path(workdir).parent, pause=pause)
-  main.run(config, workdir)
+  run.open_dataset = lambda config: small_dataset(Path(workdir).parent, pause=pause)
+  run.run(config, workdir)
 
 
 if __name__ == "__main__":
   try:
-    run(sys.argv[1:])
+    main(sys.argv[1:])
   except errors.UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.status)

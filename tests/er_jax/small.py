@@ -1,6 +1,6 @@
 """A small prepared dataset made of numbers, a tiny BERT folder and configs of that size, for tests that train."""
 
-import copy
+import dataclasses
 import importlib
 import json
 import time
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from input_pipeline import files
-from input_pipeline.dataset import Table
-from input_pipeline.metadata.class_splits import ClassSplits, random_splits
+from input_pipeline.dataset import Dataset, Table
+from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
 
@@ -36,69 +36,48 @@ class SlowTable(Table):
     return features if view is None else features + np.float32((-0.5, 0.5)[view])      # two views, about their mean
 
 
-class SmallDataset:
-  """Stands in for `prepared.Dataset`: 12 classes, 6 of them seen, features that show motion and object."""
+def small_dataset(path: Path, train_per_class: int = 7, test_per_class: int = 4, feature_dim: int = 16,
+                  pause: float = 0.0, seen_held_out: bool = False, num_views: int = 1) -> Dataset:
+  """A dataset in memory: 12 classes, 6 of them seen, features that show motion and object."""
+  random = np.random.default_rng(0)
+  classes = [ActionClass(f"{motion} {thing}", f"a {thing} is moved {WAYS[motion]} .")
+             for motion in MOTIONS for thing in OBJECTS]
+  concepts = [Concept(f"n{i:08d}", name, f"a thing of {name}") for i, name in enumerate(CONCEPTS)]
+  seen = (5, 0, 6, 3, 9, 10)
+  unseen = tuple(index for index in range(12) if index not in seen)
+  class_splits = (ClassSplit(seen, unseen[:2], unseen[2:]), ClassSplit(seen, unseen[2:4], unseen[:2] + unseen[4:]),
+                  ClassSplit(seen, unseen[4:], unseen[:4]))
+  class_vectors = random.normal(size=(12, 6)).astype(np.float32)
+  texts = [f"{action.name} {action.description}" for action in classes] + [
+      f"{concept.name} {concept.definition}" for concept in concepts]
+  word_list = sorted({word for text in texts for word in text.split()} - {"is"})      # one word is unknown
+  directions = random.normal(size=(12, feature_dim))
+  word_table = np.random.default_rng(1).normal(size=(len(word_list), 10)).astype(np.float32)
 
-  num_views, split_seed, source = 1, None, {}
+  def table(class_ids, per_class) -> Table:
+    labels = np.repeat(np.array(class_ids, np.int32), per_class)
+    concept_ids = np.full((len(labels), 20), -1, np.int32)
+    for row, label in zip(concept_ids, labels):
+      others = [c for c in range(len(CONCEPTS)) if c != label % 4]
+      row[:6] = [label % 4, *random.permutation(others)[:5]]
+    features = directions[labels] + 0.3 * random.normal(size=(len(labels), feature_dim))
+    names = np.array([f"{classes[label].name}/{i}" for i, label in enumerate(labels)])
+    return SlowTable(names, labels, concept_ids, features.astype(np.float32), None, pause=pause)
 
-  def __init__(self, path: Path, train_per_class: int = 7, test_per_class: int = 4, feature_dim: int = 16,
-               pause: float = 0.0, seen_held_out: bool = False):
-    random = np.random.default_rng(0)
-    self.path, self.name, self.feature_dim, self.source_root = path, "small", feature_dim, path
-    self.classes = [ActionClass(f"{motion} {thing}", f"a {thing} is moved {WAYS[motion]} .")
-                    for motion in MOTIONS for thing in OBJECTS]
-    self.concepts = [Concept(f"n{i:08d}", name, f"a thing of {name}") for i, name in enumerate(CONCEPTS)]
-    seen = (5, 0, 6, 3, 9, 10)
-    unseen = [index for index in range(12) if index not in seen]
-    self.splits = ClassSplits(seen, (tuple(unseen[:2]), tuple(unseen[2:4]), tuple(unseen[4:])),
-                              (tuple(unseen[2:]), tuple(unseen[:2] + unseen[4:]), tuple(unseen[:4])))
-    self.divisions = (self.splits,)
-    self.class_vectors = random.normal(size=(12, 6)).astype(np.float32)
-    texts = [f"{action.name} {action.description}" for action in self.classes] + [
-        f"{concept.name} {concept.definition}" for concept in self.concepts]
-    self.word_list = sorted({word for text in texts for word in text.split()} - {"is"})      # one word is unknown
-    directions = random.normal(size=(12, feature_dim))
-    self.classifier_rows = directions.astype(np.float32)
-    self.word_table = np.random.default_rng(1).normal(size=(len(self.word_list), 10)).astype(np.float32)
+  held_out = (*unseen, *seen) if seen_held_out else unseen
+  tables = {"train": table(seen, train_per_class), "val": table(held_out, test_per_class),
+            "test": table(held_out, test_per_class)}
+  files.write_jsonl(path / "classes.jsonl", ({"name": c.name, "description": c.description} for c in classes))
+  return Dataset(
+      name="small", path=path, classes=classes, feature_dim=feature_dim, tables=tables, class_splits=class_splits,
+      concepts=concepts, num_views=num_views, class_vectors=class_vectors, word_list=word_list,
+      classifier_rows=directions.astype(np.float32), read_word_table=lambda: word_table, source={"root": str(path)})
 
-    def table(class_ids, per_class) -> Table:
-      labels = np.repeat(np.array(class_ids, np.int32), per_class)
-      concept_ids = np.full((len(labels), 20), -1, np.int32)
-      for row, label in zip(concept_ids, labels):
-        others = [c for c in range(len(CONCEPTS)) if c != label % 4]
-        row[:6] = [label % 4, *random.permutation(others)[:5]]
-      features = directions[labels] + 0.3 * random.normal(size=(len(labels), feature_dim))
-      names = np.array([f"{self.classes[label].name}/{i}" for i, label in enumerate(labels)])
-      return SlowTable(names, labels, concept_ids, features.astype(np.float32), None, pause=pause)
 
-    held_out = (*unseen, *seen) if seen_held_out else unseen
-    self._tables = {"train": table(seen, train_per_class), "val": table(held_out, test_per_class),
-                    "test": table(held_out, test_per_class)}
-
-    files.write_jsonl(path / "classes.jsonl", ({"name": c.name, "description": c.description} for c in self.classes))
-
-  def table(self, split: str) -> Table:
-    return self._tables[split if self.split_seed is None else "test"]
-
-  def in_division(self, index: int) -> "SmallDataset":
-    other = copy.copy(self)
-    other.splits = self.divisions[index]
-    return other
-
-  def with_classes(self, classes: list[ActionClass]) -> "SmallDataset":
-    other = copy.copy(self)
-    other.classes = classes
-    return other
-
-  def split_at_random(self, num_splits: int) -> "SmallDataset":
-    """The test videos of all classes, divided as a dataset of random class splits is; needs `seen_held_out`."""
-    other = copy.copy(self)
-    drawn = random_splits(12, seed=3, num_splits=num_splits)
-    other.split_seed, other.divisions, other.splits = drawn.seed, drawn.divisions, drawn.divisions[0]
-    return other
-
-  def video_path(self, name: str) -> None:
-    return None
+def split_at_random(dataset: Dataset, num_splits: int) -> Dataset:
+  """The test videos of all classes, divided as a dataset of random class splits is; needs `seen_held_out`."""
+  return dataclasses.replace(dataset, class_splits=random_splits(12, seed=3, num_splits=num_splits),
+                             divides_videos=False, tables={"all": dataset.tables["test"]})
 
 
 def write_bert_folder(folder: Path, layers: int = 2, width: int = 16) -> Path:

@@ -11,8 +11,8 @@ import pytest
 
 from er_jax import checkpoints as checkpoints_lib
 from er_jax.checkpoints import Checkpoints
+from er_jax.inputs import TrainState
 from er_jax.run_log import BestSoFar
-from er_jax.steps import TrainState
 from input_pipeline import array_files
 from input_pipeline.errors import UserError
 

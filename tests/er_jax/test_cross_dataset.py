@@ -1,15 +1,17 @@
 """A trained model on another dataset: which classes it knows already, and accuracy with and without those."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from er_jax import cross_dataset, main
+from er_jax import cross_dataset, run
 from input_pipeline import loaders
+from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.descriptions import ActionClass, write_classes
-from tests.er_jax.small import SmallDataset, small_config
+from tests.er_jax.small import small_config, small_dataset, split_at_random
 
 
 def test_twins_have_the_same_name_or_the_same_description():
@@ -24,28 +26,28 @@ def test_twins_have_the_same_name_or_the_same_description():
 @pytest.fixture
 def trained(tmp_path, bert_folder, monkeypatch):
   """A model trained on the small dataset, and a function that tests it on another dataset."""
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   config, workdir = small_config("vse", bert_folder), tmp_path / "run"
-  main.run(config, str(workdir), mode="train")
+  run.run(config, str(workdir), mode="train")
 
   def test_on(dataset, **changes):
     monkeypatch.setattr(loaders, "open_dataset", lambda data_dir, name: dataset)
     changed = small_config("vse", bert_folder, **changes)
-    return main.run(changed, str(workdir), mode="eval", test_dataset="other")
+    return run.run(changed, str(workdir), mode="eval", test_dataset="other")
 
   return test_on
 
 
-def other_dataset(folder, **options) -> SmallDataset:
+def other_dataset(folder, **options) -> Dataset:
   """Random class splits, and names of its own except "push cup", of which "lift ball" is the description too."""
   folder.mkdir()
-  dataset = SmallDataset(folder, test_per_class=5, seen_held_out=True, **options).split_at_random(num_splits=3)
-  seen = set(SmallDataset(folder).splits.seen)
-  dataset.classes = [action if label in seen and label != 9 else action._replace(name=f"other {action.name}", description="with a thing")
-                     for label, action in enumerate(dataset.classes)]
-  dataset.name = "other"
-  write_classes(folder / "classes.jsonl", dataset.classes)
-  return dataset
+  dataset = split_at_random(small_dataset(folder, test_per_class=5, seen_held_out=True, **options), num_splits=3)
+  seen = set(small_dataset(folder).class_splits[0].seen)
+  classes = [action if label in seen and label != 9 else
+             action._replace(name=f"other {action.name}", description="with a thing")
+             for label, action in enumerate(dataset.classes)]
+  write_classes(folder / "classes.jsonl", classes)
+  return dataclasses.replace(dataset, name="other", classes=classes)
 
 
 def test_accuracy_is_reported_with_and_without_seen_twins(trained, tmp_path):
@@ -55,7 +57,7 @@ def test_accuracy_is_reported_with_and_without_seen_twins(trained, tmp_path):
   assert json.loads((folder / "results.json").read_text()) == results
   assert (results["dataset"], results["trained_on"]) == ("other", "small")
   known = {dataset.classes[label].name for label in (5, 0, 6, 3, 10)}      # the seen classes that kept their text
-  tests = [division.test[0] for division in dataset.divisions]
+  tests = [split.test for split in dataset.class_splits]
   in_tests = set().union(*tests)
   assert {entry["class"] for entry in results["overlap"]} == {
       name for label, name in enumerate(a.name for a in dataset.classes) if name in known and label in in_tests}
@@ -93,7 +95,5 @@ def test_features_of_another_width_are_refused(trained, tmp_path):
 
 
 def test_a_dataset_prepared_with_other_weights_is_warned_of(trained, tmp_path, capsys):
-  dataset = other_dataset(tmp_path / "other")
-  dataset.source = {"fingerprint": "other weights"}
-  trained(dataset)
+  trained(dataclasses.replace(other_dataset(tmp_path / "other"), source={"fingerprint": "other weights"}))
   assert "not prepared with the same weights" in capsys.readouterr().err

@@ -6,8 +6,8 @@ import pytest
 
 from er_jax import train
 from er_jax.experiment import Experiment
-from er_jax.learners import Sum
-from tests.er_jax.small import SmallDataset, small_config
+from er_jax.models.eszsl import Sum
+from tests.er_jax.small import small_config, small_dataset
 
 
 def test_a_running_sum_keeps_what_float32_would_lose():
@@ -26,7 +26,7 @@ def test_the_closed_form_is_the_same_by_any_batches_on_any_devices(tmp_path, dev
   def weights(name, devices, batch_size, epochs=1):
     config = small_config("eszsl", "", batch_size=batch_size, num_epochs=epochs)
     (tmp_path / name).mkdir()
-    experiment = Experiment(config, tmp_path / name, SmallDataset(tmp_path), jax.devices()[:devices])
+    experiment = Experiment(config, tmp_path / name, small_dataset(tmp_path), jax.devices()[:devices])
     assert train.train(experiment)
     last = max((tmp_path / name / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
     return experiment.load_params(last)["eszsl"]["dense"]["kernel"]

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from er_jax import main
-from input_pipeline import loaders
+from er_jax import run
+from input_pipeline.dataset import open_dataset
 from input_pipeline.errors import UserError
-from tests.er_jax.small import SmallDataset, lines_of, small_config
+from tests.er_jax.small import lines_of, small_config, small_dataset, split_at_random
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def test_a_missing_dataset_names_the_command_that_makes_it(tmp_path):
   config = small_config("devise", "")
   config.data.dataset, config.data.data_dir = "toy_actions", str(tmp_path)
   with pytest.raises(UserError, match=r"python -m input_pipeline.prepare --dataset=toy_actions --data_dir="):
-    loaders.open_dataset(config.data.data_dir, config.data.dataset)
+    open_dataset(config.data.data_dir, config.data.dataset)
 
 
 @pytest.mark.parametrize("field, value, near", [
@@ -54,22 +54,22 @@ def test_a_missing_dataset_names_the_command_that_makes_it(tmp_path):
     ("loss.kind", "cee", "ce"), ("parallel", "jitt", "jit"), ("data.class_text", "names", "name"),
     ("model.text_backbone.kind", "brt", "bert")])
 def test_a_wrong_value_is_told_with_the_near_ones(tmp_path, bert_folder, monkeypatch, field, value, near):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   config = small_config("ervse", bert_folder)
   config.update_from_flattened_dict({field: value})
   with pytest.raises(UserError, match=f"{value}.*{near}"):
-    main.run(config, str(tmp_path / "run"))
+    run.run(config, str(tmp_path / "run"))
 
 
 def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeypatch):
-  dataset = SmallDataset(tmp_path)
-  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
+  dataset = small_dataset(tmp_path)
+  monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
   workdir = tmp_path / "run"
-  results = main.run(small_config("devise", bert_folder), str(workdir))
+  results = run.run(small_config("devise", bert_folder), str(workdir))
   assert json.loads((workdir / "results.json").read_text()) == results
   assert json.loads((workdir / "config.json").read_text())["method"] == "devise"
   assert results["method"] == "devise" and results["dataset"] == "small" and set(results["splits"]) == {"0", "1", "2"}
-  for k, classes in enumerate(dataset.splits.test):
+  for k, classes in enumerate(split.test for split in dataset.class_splits):
     with np.load(workdir / "predictions" / f"test{k}.npz") as saved:
       logits, targets, names = saved["logits"], saved["targets"], saved["names"]
     assert logits.dtype == np.float32 and logits.shape == (len(names), len(classes)) and names.dtype.kind == "U"
@@ -90,49 +90,49 @@ def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeyp
   assert (workdir / "contact_sheet.png").exists() and list((workdir / "tensorboard").iterdir())
 
   before = (workdir / "predictions" / "test1.npz").read_bytes()
-  again = main.run(small_config("devise", bert_folder), str(workdir), mode="eval")
+  again = run.run(small_config("devise", bert_folder), str(workdir), mode="eval")
   assert again == results and (workdir / "predictions" / "test1.npz").read_bytes() == before
   step = results["splits"]["0"]["step"]
-  chosen = main.run(small_config("devise", bert_folder), str(workdir), mode="eval",
+  chosen = run.run(small_config("devise", bert_folder), str(workdir), mode="eval",
                     checkpoint=str(workdir / "checkpoints" / str(step)))
   assert chosen["splits"]["0"] == results["splits"]["0"]
 
 
 def test_each_random_class_split_has_a_model_of_its_own(tmp_path, bert_folder, monkeypatch):
-  dataset = SmallDataset(tmp_path, seen_held_out=True).split_at_random(num_splits=3)
-  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
+  dataset = split_at_random(small_dataset(tmp_path, seen_held_out=True), num_splits=3)
+  monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
   workdir = tmp_path / "run"
-  results = main.run(small_config("devise", bert_folder), str(workdir))
+  results = run.run(small_config("devise", bert_folder), str(workdir))
   assert json.loads((workdir / "results.json").read_text()) == results and set(results["splits"]) == {"0", "1", "2"}
-  for k, division in enumerate(dataset.divisions):
+  for k, class_split in enumerate(dataset.class_splits):
     lines = lines_of(workdir / f"split{k}")
     assert not any("split" in line for line in lines)      # no class validates: the last checkpoint is tested
     split = results["splits"][str(k)]
     assert split["step"] == lines[-1]["step"] == 2 * 2     # 24 videos of 6 seen classes: 2 batches an epoch
     with np.load(workdir / "predictions" / f"test{k}.npz") as saved:
-      assert {name.split("/")[0] for name in saved["names"]} == {dataset.classes[c].name for c in division.test[0]}
+      assert {name.split("/")[0] for name in saved["names"]} == {dataset.classes[c].name for c in class_split.test}
       correct = np.mean(saved["logits"].argmax(1) == saved["targets"])
     assert split["precision@1"] == pytest.approx(100 * correct) and split["num_videos"] == 4 * 6
   values = [split["precision@1"] for split in results["splits"].values()]
   assert results["mean"]["precision@1"] == pytest.approx(np.mean(values))
   assert results["std"]["precision@1"] == pytest.approx(np.std(values))
-  assert main.run(small_config("devise", bert_folder), str(workdir), mode="eval") == results
+  assert run.run(small_config("devise", bert_folder), str(workdir), mode="eval") == results
 
-  only = main.run(small_config("devise", bert_folder, data__max_splits=1), str(tmp_path / "only"))
+  only = run.run(small_config("devise", bert_folder, data__max_splits=1), str(tmp_path / "only"))
   assert only["splits"] == {"0": results["splits"]["0"]}
   with pytest.raises(UserError, match=r"No model in .*split1, .*split2: train .*or evaluate only .*max_splits=1"):
-    main.run(small_config("devise", bert_folder), str(tmp_path / "only"), mode="eval")
+    run.run(small_config("devise", bert_folder), str(tmp_path / "only"), mode="eval")
   with pytest.raises(UserError, match="is one model, but the dataset has 3 random class splits"):
-    main.run(small_config("devise", bert_folder), str(workdir), mode="eval", checkpoint=str(workdir / "split0/checkpoints/4"))
-  main.run(small_config("devise", bert_folder, data__max_splits=2), str(workdir), mode="eval")
+    run.run(small_config("devise", bert_folder), str(workdir), mode="eval", checkpoint=str(workdir / "split0/checkpoints/4"))
+  run.run(small_config("devise", bert_folder, data__max_splits=2), str(workdir), mode="eval")
   assert sorted(path.name for path in (workdir / "predictions").iterdir()) == ["test0.npz", "test1.npz"]
 
 
 def test_without_validation_classes_an_unfinished_model_is_not_tested(tmp_path, bert_folder, monkeypatch):
-  dataset = SmallDataset(tmp_path, seen_held_out=True).split_at_random(num_splits=2)
-  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
+  dataset = split_at_random(small_dataset(tmp_path, seen_held_out=True), num_splits=2)
+  monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
   config = small_config("devise", bert_folder, data__max_splits=1, eval_every_steps=1)
-  saves, save = [], main.train.Checkpoints.save
+  saves, save = [], run.train.Checkpoints.save
 
   def stop_at_the_third(checkpoints, state, record):
     save(checkpoints, state, record)
@@ -141,46 +141,45 @@ def test_without_validation_classes_an_unfinished_model_is_not_tested(tmp_path, 
       raise KeyboardInterrupt
 
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    patch.setattr(main.train.Checkpoints, "save", stop_at_the_third)
-    main.run(config, str(tmp_path / "run"))
+    patch.setattr(run.train.Checkpoints, "save", stop_at_the_third)
+    run.run(config, str(tmp_path / "run"))
   with pytest.raises(UserError, match="training stopped at step 2, and there are no validation classes"):
-    main.run(config, str(tmp_path / "run"), mode="eval")
-  assert main.run(config, str(tmp_path / "run"))["splits"]["0"]["step"] == 4
+    run.run(config, str(tmp_path / "run"), mode="eval")
+  assert run.run(config, str(tmp_path / "run"))["splits"]["0"]["step"] == 4
 
 
 @pytest.mark.parametrize("changed, content", [
     ("class_splits.json", "{}"), ("classes.jsonl", '{"name": "x", "description": ""}\n'), ("c.jsonl", None)])
 def test_a_model_is_not_trained_on_or_tested_with_other_data(tmp_path, bert_folder, monkeypatch, changed, content):
-  dataset = SmallDataset(tmp_path)
-  (tmp_path / "class_splits.json").write_text(json.dumps(dataset.splits._asdict()))
+  dataset = small_dataset(tmp_path)
+  (tmp_path / "class_splits.json").write_text(json.dumps([split._asdict() for split in dataset.class_splits]))
   (tmp_path / "c.jsonl").write_text('{"name": "push key", "description": "a key is moved with somebody ."}\n')
-  monkeypatch.setattr(loaders, "open_dataset", lambda data_dir, name: dataset)
-  monkeypatch.setattr(main, "dataset_path", lambda data_dir, name: tmp_path)
+  monkeypatch.setattr(run, "open_prepared", lambda data_dir, name: dataset)
+  monkeypatch.setattr(run, "dataset_path", lambda data_dir, name: tmp_path)
   config = small_config("devise", bert_folder, num_epochs=1, data__corrections=str(tmp_path / "c.jsonl"))
-  main.run(config, str(tmp_path / "run"), mode="train")
+  run.run(config, str(tmp_path / "run"), mode="train")
   (tmp_path / changed).write_text(content or '{"name": "push key", "description": "a key moved"}\n')
   what = {"c.jsonl": "corrections"}.get(changed, changed)
   for mode in ("eval", "train"):
     with pytest.raises(UserError, match=f"was trained with other data than .*: different are its .*{what}"):
-      main.run(config, str(tmp_path / "run"), mode=mode)
+      run.run(config, str(tmp_path / "run"), mode=mode)
 
 
 def test_random_class_splits_have_no_split_index(tmp_path, bert_folder, monkeypatch):
-  dataset = SmallDataset(tmp_path, seen_held_out=True).split_at_random(num_splits=2)
-  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
+  dataset = split_at_random(small_dataset(tmp_path, seen_held_out=True), num_splits=2)
+  monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
   with pytest.raises(UserError, match="split_index is 1, but small is split at random.*max_splits"):
-    main.run(small_config("devise", bert_folder, data__split_index=1), str(tmp_path / "run"))
+    run.run(small_config("devise", bert_folder, data__split_index=1), str(tmp_path / "run"))
 
 
 def test_views_are_averaged_as_features_or_as_scores(tmp_path, bert_folder, monkeypatch):
-  dataset = SmallDataset(tmp_path)
-  dataset.num_views = 2
-  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
+  dataset = small_dataset(tmp_path, num_views=2)
+  monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
   found = {}
   for way in ("features", "scores"):
     for method in ("devise", "dem"):
       workdir = tmp_path / f"{method}-{way}"
-      main.run(small_config(method, bert_folder, data__average_views=way), str(workdir))
+      run.run(small_config(method, bert_folder, data__average_views=way), str(workdir))
       with np.load(workdir / "predictions" / "test0.npz") as saved:
         found[method, way] = saved["logits"]
   # Bilinear scores of a mean are the mean of the scores; squared distances of it are smaller by the variance, 0.25.
@@ -189,27 +188,27 @@ def test_views_are_averaged_as_features_or_as_scores(tmp_path, bert_folder, monk
 
 
 def test_results_name_the_descriptions_and_the_corrections(tmp_path, bert_folder, monkeypatch):
-  dataset = SmallDataset(tmp_path)
-  monkeypatch.setattr(main, "dataset_path", lambda data_dir, name: tmp_path)
-  monkeypatch.setattr(loaders, "open_dataset", lambda data_dir, name: dataset)
+  dataset = small_dataset(tmp_path)
+  monkeypatch.setattr(run, "dataset_path", lambda data_dir, name: tmp_path)
+  monkeypatch.setattr(run, "open_prepared", lambda data_dir, name: dataset)
   corrected = tmp_path / "corrections.jsonl"
   corrected.write_text('{"name": "push key", "description": "a key is moved with somebody ."}\n')
-  plain = main.run(small_config("vse", bert_folder), str(tmp_path / "plain"))
+  plain = run.run(small_config("vse", bert_folder), str(tmp_path / "plain"))
   listed = hashlib.sha256((tmp_path / "classes.jsonl").read_bytes()).hexdigest()
   assert plain["data"]["descriptions"] == {"class_text": "name_description", "path": str(tmp_path / "classes.jsonl"),
                                            "sha256": listed, "corrections": None}
-  other = main.run(small_config("vse", bert_folder, data__corrections=str(corrected)), str(tmp_path / "other"))
+  other = run.run(small_config("vse", bert_folder, data__corrections=str(corrected)), str(tmp_path / "other"))
   assert other["data"]["descriptions"]["sha256"] == listed
   assert other["data"]["descriptions"]["corrections"] == {
       "path": str(corrected), "sha256": hashlib.sha256(corrected.read_bytes()).hexdigest(), "num_changed": 1}
-  logits = [np.load(tmp_path / run / "predictions" / "test0.npz")["logits"] for run in ("plain", "other")]
+  logits = [np.load(tmp_path / folder / "predictions" / "test0.npz")["logits"] for folder in ("plain", "other")]
   assert not np.allclose(*logits)
 
 
 def test_held_out_videos_of_seen_classes_are_reported_and_compete(tmp_path, bert_folder, monkeypatch):
-  dataset = SmallDataset(tmp_path, seen_held_out=True)
-  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
-  results = main.run(small_config("vse", bert_folder, num_epochs=1), str(tmp_path / "run"))
+  dataset = small_dataset(tmp_path, seen_held_out=True)
+  monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
+  results = run.run(small_config("vse", bert_folder, num_epochs=1), str(tmp_path / "run"))
   assert results["seen"]["num_videos"] == 24 and results["seen"]["num_classes"] == 6
   for split in results["splits"].values():
     assert split["num_videos"] == 16 and split["num_classes"] == 4          # seen videos are not among these
@@ -222,14 +221,14 @@ def test_held_out_videos_of_seen_classes_are_reported_and_compete(tmp_path, bert
 
 
 def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   workdir = tmp_path / "run"
-  main.run(small_config("devise", bert_folder), str(workdir), mode="train")
+  run.run(small_config("devise", bert_folder), str(workdir), mode="train")
   before = (workdir / "config.json").read_bytes()
   with pytest.raises(UserError, match=r"config.seed is 7, was 0(.|\n)*another --workdir"):
-    main.run(small_config("devise", bert_folder, seed=7), str(workdir))
+    run.run(small_config("devise", bert_folder, seed=7), str(workdir))
   with pytest.raises(UserError, match="float32"):
-    main.run(small_config("devise", bert_folder, dtype="float23"), str(workdir))
+    run.run(small_config("devise", bert_folder, dtype="float23"), str(workdir))
   assert (workdir / "config.json").read_bytes() == before
 
 
@@ -237,49 +236,49 @@ def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folde
     ("batch_size", 0), ("optimizer.learning_rate", -1.0), ("optimizer.clip_norm", -1.0), ("log_every_steps", 0), ("seed", -1), ("loss.temperature", 0.0),
     ("model.text_encoder.dropout_rate", -0.1), ("model.separate_concepts", True)])
 def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, field, value):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   config = small_config("ervse", bert_folder)
   config.update_from_flattened_dict({field: value})
   with pytest.raises(UserError, match=field.replace(".", r"\.")):
-    main.run(config, str(tmp_path / "run"))
+    run.run(config, str(tmp_path / "run"))
 
 
 def test_a_split_that_is_not_there_is_told(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   with pytest.raises(UserError, match=r"config.data.split_index is 3, but small has 3 splits \(0 to 2\)"):
-    main.run(small_config("devise", bert_folder, data__split_index=3), str(tmp_path / "run"))
+    run.run(small_config("devise", bert_folder, data__split_index=3), str(tmp_path / "run"))
 
 
 def test_a_run_is_evaluated_as_it_was_trained(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   workdir = str(tmp_path / "run")
-  main.run(small_config("vse", bert_folder, num_epochs=1), workdir, mode="train")
+  run.run(small_config("vse", bert_folder, num_epochs=1), workdir, mode="train")
   with pytest.raises(UserError, match="config.data.class_text is 'name', was 'name_description'"):
-    main.run(small_config("vse", bert_folder, num_epochs=1, data__class_text="name"), workdir, mode="eval")
-  main.run(small_config("vse", bert_folder, num_epochs=1, seed=5, loss__temperature=1.0), workdir, mode="eval")
+    run.run(small_config("vse", bert_folder, num_epochs=1, data__class_text="name"), workdir, mode="eval")
+  run.run(small_config("vse", bert_folder, num_epochs=1, seed=5, loss__temperature=1.0), workdir, mode="eval")
 
 
 def test_the_same_command_again_goes_on_with_a_config_of_tuples(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   config = small_config("gcn", bert_folder, model__hidden_dims=(4, 5))
-  first = main.run(config, str(tmp_path / "run"))
-  assert main.run(config, str(tmp_path / "run")) == first
+  first = run.run(config, str(tmp_path / "run"))
+  assert run.run(config, str(tmp_path / "run")) == first
 
 
 def test_a_loss_of_other_methods_is_told(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   with pytest.raises(UserError, match="loss.kind is 'l2', but method ervse trains with ce or rank"):
-    main.run(small_config("ervse", bert_folder, loss__kind="l2"), str(tmp_path / "run"))
+    run.run(small_config("ervse", bert_folder, loss__kind="l2"), str(tmp_path / "run"))
 
 
 def test_training_nothing_is_refused(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   with pytest.raises(UserError, match="no parameter to train"):
-    main.run(small_config("devise", bert_folder, optimizer__freeze__devise=True), str(tmp_path / "run"))
+    run.run(small_config("devise", bert_folder, optimizer__freeze__devise=True), str(tmp_path / "run"))
 
 
 def test_evaluating_without_training_says_what_to_do(tmp_path, bert_folder, monkeypatch):
-  monkeypatch.setattr(main, "open_dataset", lambda config: SmallDataset(tmp_path))
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   with pytest.raises(UserError, match="Train first"):
-    main.run(small_config("devise", bert_folder), str(tmp_path / "run"), mode="eval")
+    run.run(small_config("devise", bert_folder), str(tmp_path / "run"), mode="eval")
   assert not (tmp_path / "run").exists()

@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 import pytest
 from flax.traverse_util import flatten_dict
 
-from er_jax import main, methods
+from er_jax import methods, run
 from er_jax.experiment import Experiment
 from input_pipeline import files
 from input_pipeline.prepare import prepare
@@ -83,14 +83,14 @@ def data_dir(tmp_path_factory) -> Path:
   return folder / "data"
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", methods.METHODS.names())
 def test_every_method_trains_on_features_of_any_width_and_is_tested(data_dir, tmp_path, monkeypatch, method):
-  monkeypatch.setattr(main, "Experiment", functools.partial(Experiment, devices=jax.devices()[:1]))
-  monkeypatch.setattr(main.pictures, "write_pictures", lambda *args: None)
-  monkeypatch.setattr(main.pictures, "contact_sheet", lambda *args: None)
+  monkeypatch.setattr(run, "Experiment", functools.partial(Experiment, devices=jax.devices()[:1]))
+  monkeypatch.setattr(run.plots, "write_pictures", lambda *args: None)
+  monkeypatch.setattr(run.plots, "contact_sheet", lambda *args: None)
   config = small_config(method, str(data_dir / "bert"), data__dataset="video_folder", data__data_dir=str(data_dir),
                         **FIELDS.get(method, {}))
-  main.run(config, str(tmp_path))
+  run.run(config, str(tmp_path))
 
   losses = [line["loss"] for line in lines_of(tmp_path) if "loss" in line]
   assert losses and np.isfinite(losses).all()

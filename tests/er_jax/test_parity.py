@@ -11,7 +11,7 @@ from er_jax import published_weights, train
 from er_jax.evaluate import evaluate
 from er_jax.experiment import Experiment
 from input_pipeline.loaders import examples, no_videos, train_batches
-from tests.er_jax.small import SmallDataset, lines_of, small_config
+from tests.er_jax.small import lines_of, small_config, small_dataset
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -83,15 +83,15 @@ def test_equals_torch(tmp_path, bert_folder, case):
   config = without_dropout(small_config(method, bert_folder, num_epochs=5))
   config.update_from_flattened_dict(fields)
   config.optimizer.update({"learning_rate": 3e-3, "warmup_steps": 3, "decay_steps": 20, "clip_norm": 1.0})
-  dataset = SmallDataset(tmp_path, train_per_class=4)
+  dataset = small_dataset(tmp_path, train_per_class=4)
   experiment = Experiment(config, tmp_path, dataset)
-  peer = peers.make_peer(config, dataset, experiment.method.tokenizer)
+  peer = peers.make_peer(config, dataset, getattr(experiment.method.text, "tokenizer", None))
   np.savez(tmp_path / "published.npz", **peers.state_of(peer))
   converted = convert_checkpoint.KINDS[method](tmp_path / "published.npz", config)
   array_files.write_orbax(tmp_path / "converted", converted.tree)
   config.init_from = str(tmp_path / "converted")
 
-  videos = no_videos(dataset) if method == "gcn" else examples(dataset, "train", dataset.splits.seen)
+  videos = no_videos(dataset) if method == "gcn" else examples(dataset, "train", dataset.class_splits[0].seen)
   batches = train_batches(videos, config.batch_size, 0, shuffle=False, num_steps=STEPS)
   expected = peers.train_peer(peer, config, batches)
   config.num_epochs = STEPS if method == "gcn" else STEPS // 2
@@ -105,7 +105,7 @@ def test_equals_torch(tmp_path, bert_folder, case):
   assert_same_parameters(trained, flatten_dict(theirs, sep="/"))
 
   _, predictions, videos = evaluate(experiment, tmp_path / "checkpoints" / str(STEPS))
-  for k, class_ids in enumerate(dataset.splits.test):
+  for k, class_ids in enumerate(split.test for split in dataset.class_splits):
     rows = np.nonzero(np.isin(videos.labels, class_ids))[0]
     with peers.torch.no_grad():
       logits = peer.logits(videos.features(rows), videos.concept_ids[rows], class_ids)
@@ -114,20 +114,20 @@ def test_equals_torch(tmp_path, bert_folder, case):
 
 
 def test_eszsl_equals_its_formula(tmp_path):
-  dataset = SmallDataset(tmp_path)
+  dataset = small_dataset(tmp_path)
   config = small_config("eszsl", "", num_epochs=1)
   experiment = Experiment(config, tmp_path, dataset)
   assert train.train(experiment)
-  seen = examples(dataset, "train", dataset.splits.seen)
+  seen = examples(dataset, "train", dataset.class_splits[0].seen)
   features = seen.features(np.arange(len(seen))).astype(np.float64).T                          # (F, N)
-  targets = np.eye(len(dataset.splits.seen))[seen.targets]
+  targets = np.eye(len(dataset.class_splits[0].seen))[seen.targets]
   vectors = dataset.class_vectors.astype(np.float64)
   vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-  known = vectors[list(dataset.splits.seen)].T                                                 # (V, C)
+  known = vectors[list(dataset.class_splits[0].seen)].T                                                 # (V, C)
   weights = (np.linalg.pinv(features @ features.T + 10**3 * np.eye(len(features))) @ features @ targets @ known.T
              @ np.linalg.pinv(known @ known.T + np.eye(len(known))))
   _, predictions, videos = evaluate(experiment)
-  for k, class_ids in enumerate(dataset.splits.test):
+  for k, class_ids in enumerate(split.test for split in dataset.class_splits):
     rows = np.nonzero(np.isin(videos.labels, class_ids))[0]
     logits = videos.features(rows) @ weights @ vectors[list(class_ids)].T
     np.testing.assert_allclose(predictions[f"test{k}"].logits, logits, atol=1e-6)

@@ -14,14 +14,15 @@ import orbax.checkpoint as ocp
 import pytest
 from ml_collections import ConfigDict
 
-from er_jax import main, methods, train
+from er_jax import methods, run, train
 from er_jax.batch_builder import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
 from er_jax.run_log import MetricsLog
 from input_pipeline import array_files
+from input_pipeline.dataset import open_dataset
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import eval_batches, examples, no_videos, open_dataset
+from input_pipeline.loaders import eval_batches, examples, no_videos
 from input_pipeline.prepare import prepare
 from tests.er_jax.small import lines_of, write_bert_folder
 from tests.input_pipeline.published_layout import SEEN, TEST, VECTOR_DIM, WORDS, Layout, write_json, write_layout
@@ -74,12 +75,12 @@ def quickly_compiled() -> Iterator[None]:
 
 
 def run_of(config: ConfigDict, workdir: Path, mode: str = "train_and_eval", checkpoint: Path | None = None):
-  """`main.run` on one device and without pictures, which are tested with it."""
+  """`run.run` on one device and without pictures, which are tested with it."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(main, "Experiment", functools.partial(Experiment, devices=jax.devices()[:1]))
-    patch.setattr(main.pictures, "write_pictures", lambda *args: None)
-    patch.setattr(main.pictures, "contact_sheet", lambda *args: None)
-    return main.run(config, str(workdir), mode, checkpoint and str(checkpoint))
+    patch.setattr(run, "Experiment", functools.partial(Experiment, devices=jax.devices()[:1]))
+    patch.setattr(run.plots, "write_pictures", lambda *args: None)
+    patch.setattr(run.plots, "contact_sheet", lambda *args: None)
+    return run.run(config, str(workdir), mode, checkpoint and str(checkpoint))
 
 
 def config_of(method: str, prepared: Prepared, data_dir: Path | None = None) -> ConfigDict:
@@ -117,7 +118,7 @@ def predictions_of(workdir: Path, k: int) -> dict[str, np.ndarray]:
     return dict(saved)
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", methods.METHODS.names())
 def test_results_and_predictions_are_those_of_the_published_splits(prepared, finished, method):
   workdir = finished(method)
   results = json.loads((workdir / "results.json").read_text())
@@ -140,7 +141,7 @@ def test_results_and_predictions_are_those_of_the_published_splits(prepared, fin
   assert results["std"]["precision@1"] == pytest.approx((sum((v - sum(values) / 3) ** 2 for v in values) / 3) ** 0.5)
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", methods.METHODS.names())
 def test_metrics_have_every_step_with_its_losses_and_every_validation(prepared, finished, method):
   assert len(videos_of(prepared.layout, "trn", SEEN)[0]) == TRAIN_VIDEOS
   config, lines = config_of(method, prepared), lines_of(finished(method))
@@ -235,7 +236,7 @@ def test_methods_that_need_an_absent_file_name_it_before_training_and_others_do_
   (tmp_path / "layout" / piece).unlink()
   prepare("precomputed", tmp_path / "data", tmp_path / "layout")
   dataset = open_dataset(tmp_path / "data", "precomputed")
-  for method in methods.METHODS:
+  for method in methods.METHODS.names():
     config = config_of(method, prepared, tmp_path / "data")
     if method in OPTIONAL_FILES[piece]:
       with pytest.raises(UserError) as raised:
@@ -245,9 +246,9 @@ def test_methods_that_need_an_absent_file_name_it_before_training_and_others_do_
     else:
       built = Experiment(config, tmp_path / method, dataset).method
       methods.check_trainable(config, dataset)
-      videos = no_videos(dataset) if method == "gcn" else examples(dataset, "train", dataset.splits.seen)
+      videos = no_videos(dataset) if method == "gcn" else examples(dataset, "train", dataset.class_splits[0].seen)
       builder = BatchBuilder(dataset, config, built, [videos], num_devices=1)
-      classes = builder.class_set(dataset.splits.seen, training=True)
+      classes = builder.class_set(dataset.class_splits[0].seen, training=True)
       batch = builder.batch(next(eval_batches(videos, 8)), videos, step=0)
       assert classes.mask.sum() == 6 and batch.features.shape == (8, 16)
 
@@ -271,7 +272,7 @@ def test_a_converted_checkpoint_scores_as_the_published_model_does(tmp_path, pre
       return features @ matrix @ unit[list(class_ids)].T
 
   else:
-    peer = peers.make_peer(config, dataset, methods.build(config, dataset).tokenizer)
+    peer = peers.make_peer(config, dataset, getattr(methods.build(config, dataset).text, "tokenizer", None))
     torch.save(peer.state_dict(), tmp_path / "published.th")
     converted = convert_checkpoint.KINDS[method](str(tmp_path / "published.th"), config)
     score = peer.logits

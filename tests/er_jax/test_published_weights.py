@@ -1,5 +1,6 @@
 """Published files of every method, in every form that they come in, as our parameters."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ from flax.traverse_util import flatten_dict
 from er_jax.experiment import Experiment
 from input_pipeline import array_files
 from input_pipeline.errors import UserError
-from tests.er_jax.small import SmallDataset, small_config
+from tests.er_jax.small import small_config, small_dataset
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -63,7 +64,7 @@ NAMES = {
 @pytest.fixture(scope="module")
 def published(tmp_path_factory, bert_folder):
   """case -> (method, config, state dict of tensors), with what transformers stored for BERT at the time."""
-  dataset, made = SmallDataset(tmp_path_factory.mktemp("published")), {}
+  dataset, made = small_dataset(tmp_path_factory.mktemp("published")), {}
 
   def of(case):
     if case not in made:
@@ -214,7 +215,7 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path, published, name, conten
 
 
 def test_word_vectors_alone_start_the_training_and_the_rest_is_random(tmp_path):
-  dataset = SmallDataset(tmp_path)
+  dataset = small_dataset(tmp_path)
   table = torch.randn(len(dataset.word_list), 10)
   torch.save({"txt_backbone.embedding.weight": table}, tmp_path / "words.th")
   np.savez(tmp_path / "words.npz", weight=table.numpy())
@@ -230,12 +231,12 @@ def test_word_vectors_alone_start_the_training_and_the_rest_is_random(tmp_path):
   params = flatten_dict(Experiment(config, tmp_path, dataset).first_params(), sep="/")
   assert not np.array_equal(random["text_backbone/embedding/embedding"], table)
   assert_equal(params, {**random, "text_backbone/embedding/embedding": table.numpy()})
-  dataset.word_table, config.model.text_backbone.word_dim = None, 10      # then they take its place
+  dataset, config.model.text_backbone.word_dim = dataclasses.replace(dataset, read_word_table=lambda: None), 10
   assert_equal(flatten_dict(Experiment(config, tmp_path, dataset).first_params(), sep="/"), params)
 
 
 def test_word_vectors_that_do_not_fit_are_refused_by_shape(tmp_path, bert_folder):
-  dataset = SmallDataset(tmp_path)
+  dataset = small_dataset(tmp_path)
   table = np.ones((5, 10), np.float32)
   array_files.write_orbax(tmp_path / "words", {"text_backbone": {"embedding": {"embedding": table}}})
   wordembed = small_config("vse_wordembed", "", init_from=str(tmp_path / "words"))

@@ -13,7 +13,7 @@ def test_ties_go_to_the_earliest_step():
   for step, value in ((0, 10.0), (5, 30.0), (10, 30.0), (15, 20.0)):
     record = record.with_value("val0", "precision@1", value, step)
   record = record.with_value("val1", "precision@1", 1.0, 15)
-  assert record.best["val0"]["precision@1"] == {"step": 5, "value": 30.0}
+  assert record.splits["val0"]["precision@1"] == {"step": 5, "value": 30.0}
   assert record.best_steps == {5, 15} and record.evaluated == 15
   assert BestSoFar.from_json(json.loads(json.dumps(record.to_json()))) == record
 

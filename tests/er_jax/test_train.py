@@ -19,7 +19,7 @@ from er_jax import steps, train
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
 from input_pipeline.errors import UserError
-from tests.er_jax.small import SmallDataset, lines_of, small_config
+from tests.er_jax.small import lines_of, small_config, small_dataset
 
 ROOT = Path(__file__).parents[2]
 TWENTY_STEPS = {"num_epochs": 7, "eval_every_steps": 10}      # 42 videos, batches of 16: 3 steps an epoch
@@ -29,7 +29,7 @@ def run_here(tmp_path, name, bert_folder, devices=None, method="ervse", **overri
   workdir = tmp_path / name
   workdir.mkdir()
   config = small_config(method, bert_folder, **overrides)
-  assert train.train(Experiment(config, workdir, SmallDataset(tmp_path), devices))
+  assert train.train(Experiment(config, workdir, small_dataset(tmp_path), devices))
   return workdir
 
 
@@ -185,10 +185,10 @@ def test_a_loss_that_is_no_number_ends_training(tmp_path, bert_folder):
 def test_a_checkpoint_of_another_model_is_refused_with_names(tmp_path, bert_folder):
   workdir = run_here(tmp_path, "run", bert_folder, jax.devices()[:1], method="devise")
   config = small_config("devise", bert_folder)
-  other = SmallDataset(tmp_path, feature_dim=9)
+  other = small_dataset(tmp_path, feature_dim=9)
   with pytest.raises(UserError, match=r"devise/dense/kernel has shape \(16, 6\), expected \(9, 6\)"):
     train.train(Experiment(config, workdir, other, jax.devices()[:1]))
-  vse = Experiment(small_config("vse", bert_folder), workdir, SmallDataset(tmp_path), jax.devices()[:1])
+  vse = Experiment(small_config("vse", bert_folder), workdir, small_dataset(tmp_path), jax.devices()[:1])
   with pytest.raises(UserError, match="missing video_encoder/dense/kernel(.|\n)*unexpected devise/dense/kernel"):
     vse.load_params(workdir / "checkpoints" / "6")
   with pytest.raises(UserError, match="Give one step's folder"):
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_another_model_is_refused_with_names(tmp_path, bert_fold
 def test_training_can_start_from_a_checkpoint(tmp_path, bert_folder):
   workdir = run_here(tmp_path, "run", bert_folder, jax.devices()[:1], method="devise")
   path = workdir / "checkpoints" / "6"
-  experiment = Experiment(small_config("devise", bert_folder, init_from=str(path)), tmp_path, SmallDataset(tmp_path))
+  experiment = Experiment(small_config("devise", bert_folder, init_from=str(path)), tmp_path, small_dataset(tmp_path))
   kernel = experiment.first_params()["devise"]["dense"]["kernel"]
   state = restored(workdir, 6)
   np.testing.assert_array_equal(kernel, state["params"]["devise"]["dense"]["kernel"])

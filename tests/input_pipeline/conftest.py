@@ -6,12 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from input_pipeline.datasets.toy_actions.toy_actions_dataset_builder import Builder
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures
-from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
-from input_pipeline.preparation.tfds_builder import Content
+from input_pipeline.preparation.tfds_builder import Content, builder_class
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
 FEATURE_DIM, NUM_CLASSES, NUM_CONCEPTS = 6, 7, 23
@@ -40,7 +39,7 @@ def made_up_raw_dataset(num_entries: int) -> RawDataset:
       entries=entries,
       classes=[ActionClass(f"action {label}", f"do {label} things") for label in range(NUM_CLASSES)],
       concepts=[Concept(f"n{index}", f"thing_{index}", f"Thing {index}") for index in range(NUM_CONCEPTS)],
-      splits=ClassSplits(seen=(2, 0, 3, 1), val=((5, 4),), test=((6,),)),
+      class_splits=(ClassSplit(seen=(2, 0, 3, 1), val=(5, 4), test=(6,)),),
       extras={},
   )
 
@@ -54,7 +53,7 @@ def write_dataset(data_dir: Path, raw_dataset: RawDataset, skipped: dict[int, st
   store.flush()
   source = {"root": str(data_dir / "videos"), "expected": len(raw_dataset.entries)}
   content = Content(raw_dataset, store, skipped, source)
-  builder = Builder(content=content, data_dir=data_dir, file_format="array_record")
+  builder = builder_class("toy_actions")(content=content, data_dir=data_dir, file_format="array_record")
   builder.download_and_prepare(download_dir=data_dir / "work" / "downloads")
   return Path(builder.data_path)
 
@@ -95,6 +94,6 @@ def undivided(tmp_path: Path) -> Prepared:
   """A prepared dataset of 20 videos that are not divided into splits."""
   raw_dataset = made_up_raw_dataset(20)
   entries = [entry._replace(split="all") for entry in raw_dataset.entries]
-  raw_dataset = raw_dataset._replace(entries=entries, splits=None)
+  raw_dataset = raw_dataset._replace(entries=entries, class_splits=())
   write_dataset(tmp_path, raw_dataset, {})
   return Prepared(tmp_path, raw_dataset, [made_up_features(index) for index in range(20)], {})

@@ -4,6 +4,7 @@
     run(inputs, tmp_path)              # toy_actions is the small raw dataset meanwhile
 """
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -22,7 +23,7 @@ from input_pipeline import errors, prepare
 from input_pipeline.backbones import bit, checkpoints, tsm
 from input_pipeline.datasets import toy_actions
 from input_pipeline.features import store as store_lib
-from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
@@ -41,7 +42,7 @@ def small_raw_dataset(source: Path) -> RawDataset:
       entries=entries,
       classes=[ActionClass(f"class {label}", f"description {label}") for label in range(4)],
       concepts=[Concept(f"n{i}", f"thing {i}", "a thing") for i in range(25)],
-      splits=ClassSplits((0, 1), ((2,),), ((3,),)),
+      class_splits=(ClassSplit((0, 1), (2,), (3,)),),
       extras={},
   )
 
@@ -73,7 +74,7 @@ def inputs(tmp_path_factory) -> Inputs:
 
 def be_small(patch: pytest.MonkeyPatch) -> None:
   """toy_actions is the small raw_dataset, the small networks are known sizes, and chunks hold two videos."""
-  patch.setattr(toy_actions, "raw_dataset", small_raw_dataset)
+  patch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, read=small_raw_dataset))
   patch.setitem(tsm.VARIANTS, "tsm_small", TSM)
   patch.setitem(bit.VARIANTS, "bit_small", BIT)
   patch.setattr(store_lib, "CHUNK_VIDEOS", 2)

@@ -1,5 +1,6 @@
 """A prepared dataset as it lies on disk, and what is found in it again."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from input_pipeline.dataset import OPTIONAL_FILES, open_dataset, require
+from input_pipeline.dataset import OPTIONAL_FILES, Dataset, Table, open_dataset, require
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import class_means, examples
-from input_pipeline.metadata.class_splits import ClassSplits, RandomSplits
+from input_pipeline.metadata.class_splits import ClassSplit
+from input_pipeline.metadata.descriptions import ActionClass
 from tests.input_pipeline.conftest import made_up_features, made_up_raw_dataset, write_dataset
 
 
@@ -21,7 +23,7 @@ def test_what_lies_beside_the_examples_is_read_back(prepared):
   dataset = open_dataset(data_dir, "toy_actions")
   assert [action[:2] for action in dataset.classes] == [action[:2] for action in raw_dataset.classes]
   assert dataset.concepts == raw_dataset.concepts
-  assert dataset.splits == raw_dataset.splits
+  assert dataset.class_splits == raw_dataset.class_splits
   assert dataset.feature_dim == 6
   assert np.array_equal(dataset.class_vectors, np.arange(28).reshape(7, 4))
   assert dataset.source["expected"] == 60 and dataset.source_root == data_dir / "videos"
@@ -31,7 +33,7 @@ def test_what_lies_beside_the_examples_is_read_back(prepared):
 
 
 def test_counts_are_of_the_examples_written(prepared):
-  data_dir, raw_dataset = prepared.data_dir, prepared.raw_dataset
+  data_dir = prepared.data_dir
   dataset = open_dataset(data_dir, "toy_actions")
   for split in ("train", "val", "test"):
     assert dataset.num_examples(split) == len(prepared.entries_in(split))
@@ -59,7 +61,8 @@ def test_tfds_alone_reads_the_examples_in_the_order_of_the_clips(prepared):
 def test_dataset_without_division_is_read_as_all(undivided):
   names = [entry.name for entry in undivided.raw_dataset.entries]
   dataset = open_dataset(undivided.data_dir, "toy_actions")
-  assert dataset.splits is None and dataset.num_examples("all") == 20
+  assert dataset.class_splits == () and dataset.num_examples("all") == 20
+  assert not dataset.divides_videos and dataset.table("test") is dataset.table("all")
   assert dataset.table("all").names.tolist() == names
   source = tfds.builder_from_directory(str(dataset.path)).as_data_source("all")
   assert [example["name"].decode() for example in source] == names
@@ -71,20 +74,32 @@ def test_splits_together_are_read_as_all(prepared):
   assert len(table.names) == 58 and set(table.names) == expected
 
 
-def test_with_random_class_splits_the_class_alone_says_where_a_video_belongs(tmp_path):
-  divisions = (ClassSplits((0, 1, 2, 3), ((),), ((4, 5, 6),)), ClassSplits((6, 5, 1), ((),), ((0, 2, 3, 4),)))
-  raw_dataset = made_up_raw_dataset(20)._replace(splits=RandomSplits(9, divisions))
+@pytest.mark.parametrize("seed", [9, None])
+def test_with_other_seen_classes_in_each_split_the_class_alone_says_where_a_video_belongs(tmp_path, seed):
+  splits = (ClassSplit((0, 1, 2, 3), (), (4, 5, 6)), ClassSplit((6, 5, 1), (), (0, 2, 3, 4)))
+  raw_dataset = made_up_raw_dataset(20)._replace(class_splits=splits, split_seed=seed)
   write_dataset(tmp_path, raw_dataset, skipped={})
   dataset = open_dataset(tmp_path, "toy_actions")
-  assert (dataset.split_seed, dataset.divisions, dataset.splits) == (9, divisions, divisions[0])
-  other = dataset.in_division(1)
-  assert other.splits == divisions[1] and dataset.splits == divisions[0]
-  seen = examples(other, "train", other.splits.seen)
+  assert dataset.class_splits == splits and not dataset.divides_videos
+  seen = examples(dataset, "train", splits[1].seen)
   assert sorted(seen.names) == sorted(entry.name for entry in raw_dataset.entries if entry.label in (6, 5, 1))
   index_of = {entry.name: index for index, entry in enumerate(raw_dataset.entries)}
   assert seen.features(np.arange(len(seen)))[:, 0].tolist() == [index_of[name] for name in seen.names]
-  unseen = examples(other, "test", other.splits.test[0])
+  unseen = examples(dataset, "test", splits[1].test)
   assert sorted([*seen.names, *unseen.names]) == sorted(index_of)
+
+
+def test_a_dataset_can_be_made_in_memory(tmp_path):
+  features = np.arange(12, dtype=np.float32).reshape(4, 3)
+  table = Table(np.array(["a", "b", "c", "d"]), np.array([0, 1, 0, 1], np.int32), np.full((4, 20), -1, np.int32), features)
+  dataset = Dataset(name="mine", path=tmp_path, classes=[ActionClass("run", ""), ActionClass("sit", "")], feature_dim=3,
+                    tables={"train": table}, read_word_table=lambda: features)
+  sitting = examples(dataset, "train", [1])
+  assert sitting.names.tolist() == ["b", "d"] and sitting.features([1]).tolist() == [[9, 10, 11]]
+  assert dataset.num_examples("train") == 4 and dataset.num_examples("test") == 0
+  assert dataset.word_table is features and dataset.class_vectors is None and dataset.video_path("a") is None
+  with pytest.raises(UserError, match=f"{tmp_path} has no split 'test'; it has train"):
+    dataset.table("test")
 
 
 def test_features_of_one_view_and_their_mean(tmp_path):
@@ -224,7 +239,7 @@ def test_needed_piece_that_is_lacking_is_named_with_its_files(piece, value, mess
 
 def test_video_of_an_example_is_found_by_its_name(prepared, tmp_path):
   dataset = open_dataset(prepared.data_dir, "toy_actions")
-  dataset.source_root = tmp_path
+  dataset = dataclasses.replace(dataset, source={"root": str(tmp_path)})
   (tmp_path / "a [b]").mkdir()
   (tmp_path / "a [b]" / "clip.v2.mp4").touch()
   assert dataset.video_path("a [b]/clip.v2") == tmp_path / "a [b]" / "clip.v2.mp4"

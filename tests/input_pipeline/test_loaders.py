@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from input_pipeline import dataset as prepared_lib
+from input_pipeline.dataset import open_dataset
 from input_pipeline.errors import UserError
-from input_pipeline.loaders import eval_batches, examples, open_dataset, steps_per_epoch, train_batches
+from input_pipeline.loaders import eval_batches, examples, steps_per_epoch, train_batches
 
 SEEN = (2, 0, 3, 1)
 

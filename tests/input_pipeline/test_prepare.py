@@ -3,6 +3,7 @@
 Some tests run the command in a process of its own so that they can kill it (small_preparation.py).
 """
 
+import dataclasses
 import fcntl
 import json
 import resource
@@ -26,7 +27,6 @@ from input_pipeline.metadata.concepts import Concept, write_concepts
 from tests.input_pipeline.published_layout import write_layout
 from tests.input_pipeline.small_preparation import (
   NUM_VIDEOS,
-  Inputs,
   assert_same,
   chunks,
   examples,
@@ -97,7 +97,8 @@ def test_prepared_dataset_that_does_not_say_of_what_it_was_made_is_refused(input
 
 
 def test_prepared_dataset_of_other_class_lists_is_not_taken_for_it(small, tmp_path, monkeypatch):
-  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source, metadata: small_raw_dataset(source))
+  monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(
+      toy_actions.DATASET, read=lambda source, metadata: small_raw_dataset(source), options={"metadata": None}))
   (tmp_path / "features").mkdir()
   np.save(tmp_path / "features" / "v0.npy", np.zeros(5, np.float32))
   path = prepare.prepare("toy_actions", tmp_path, features=tmp_path / "features", metadata=tmp_path / "lists")
@@ -290,7 +291,7 @@ def test_a_vocabulary_of_ones_own_takes_the_place_of_the_datasets(inputs, small,
 
 
 def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_path, monkeypatch):
-  monkeypatch.delattr(toy_actions, "TSM_WEIGHTS")
+  monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, weights={}))
   with pytest.raises(UserError, match="give --tsm=WEIGHTS"):
     prepare.prepare("toy_actions", tmp_path, inputs.source)
 

@@ -1,10 +1,12 @@
 """Verification: what a dataset expects is there, readable, prepared and evaluated, and what is not is named."""
 
+import dataclasses
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ import pytest
 from input_pipeline import manifest, prepare
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import ClassSplits, RandomSplits
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 from input_pipeline.verification.expected import class_splits, expected, options_of
@@ -28,13 +30,18 @@ from tests.input_pipeline.datasets.class_lists import published_folder, write_cl
 # Two classes are seen; of each of two unseen ones, video "a" is for validation and "b" for the test.
 CLIPS = [("run/a", 0, "train"), ("run/b", 0, "train"), ("jump/a", 1, "train"), ("jump/b", 1, "train"),
          ("sit/a", 2, "val"), ("wave/a", 3, "val"), ("sit/b", 2, "test"), ("wave/b", 3, "test")]
-GIVEN = ClassSplits(seen=(0, 1), val=((2,), (3,)), test=((3,), (2,)))
-RANDOM = RandomSplits(5, (ClassSplits((0, 1), ((),), ((2, 3),)), ClassSplits((0, 3), ((),), ((1, 2),))))
+GIVEN = (ClassSplit(seen=(0, 1), val=(2,), test=(3,)), ClassSplit(seen=(0, 1), val=(3,), test=(2,)))
+RANDOM = (ClassSplit((0, 1), (), (2, 3)), ClassSplit((0, 3), (), (1, 2)))
 
 
-def raw_dataset_of(source: Path, splits: ClassSplits | RandomSplits = GIVEN) -> RawDataset:
+def raw_dataset_of(source: Path, splits: tuple[ClassSplit, ...] = GIVEN) -> RawDataset:
   entries = [VideoEntry(name, source / f"{name}.mp4", label, split) for name, label, split in CLIPS]
   return RawDataset(entries, [ActionClass(name, f"to {name}") for name in ("run", "jump", "sit", "wave")], [], splits, {})
+
+
+def declare(monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], RawDataset]) -> None:
+  """Lets toy_actions be what `read` finds."""
+  monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, read=read))
 
 
 class Small(NamedTuple):
@@ -67,7 +74,7 @@ class Small(NamedTuple):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch) -> Small:
-  monkeypatch.setattr(toy_actions, "raw_dataset", raw_dataset_of)
+  declare(monkeypatch, raw_dataset_of)
   source = tmp_path / "videos"
   for index, (name, _, _) in enumerate(CLIPS):
     decode.write_video(source / f"{name}.mp4", np.full((2, 16, 16, 3), 20 * index, np.uint8))
@@ -165,14 +172,14 @@ def test_prepared_dataset_that_differs_from_what_is_expected_falls_short(small, 
   small.prepare(raw_dataset_of(small.source))
   same = raw_dataset_of(small.source)
   changed = same._replace(entries=[same.entries[0]._replace(label=1), *same.entries[1:-1]])
-  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: changed)
+  declare(monkeypatch, lambda source: changed)
   verification = small.verify()
   assert [row["problem"] for row in rows(verification)] == ["prepared as a video of class 'run'"]
   assert verification.remarks == [
       f"{small.data_dir / 'toy_actions' / '1.0.0'} holds 1 videos that are not expected: wave/b"]
   for changed, message in ((same._replace(classes=same.classes[::-1]), "other classes"),
-                           (same._replace(splits=GIVEN._replace(val=((), ()))), "other class splits")):
-    monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: changed)
+                           (same._replace(class_splits=GIVEN[:1]), "other class splits")):
+    declare(monkeypatch, lambda source: changed)
     assert [message in remark for remark in small.verify().remarks] == [True]
 
 
@@ -185,7 +192,7 @@ def test_prepared_dataset_that_is_damaged_is_named(small):
 
 
 def test_prepared_dataset_of_random_splits_is_looked_up_whatever_split_stores_a_video(small, monkeypatch):
-  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: raw_dataset_of(source, RANDOM))
+  declare(monkeypatch, lambda source: raw_dataset_of(source, RANDOM))
   path = small.prepare(raw_dataset_of(small.source, RANDOM), skipped={2: "no frame in it"})
   small.evaluate(path, ["sit/a", "sit/b", "wave/a", "wave/b"], ["jump/b", "sit/a", "sit/b"])
   verification = small.verify(run=True)

@@ -14,7 +14,7 @@ from er_jax.text.tokenizers import WordPiece
 from input_pipeline.metadata.concepts import concept_text
 from input_pipeline.metadata.descriptions import class_text
 from scripts import benchmark
-from scripts.benchmarking.data import SIZES, MadeUpDataset, write_bert_folder
+from scripts.benchmarking.data import SIZES, made_up_dataset, write_bert_folder
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark.py"
 
@@ -36,7 +36,7 @@ def token_counts(folder: Path, size_name: str) -> tuple[np.ndarray, np.ndarray]:
   """Tokens of each class text and of each concept text."""
   size = SIZES[size_name]
   write_bert_folder(folder, size)
-  dataset, tokenizer = MadeUpDataset(folder, size), WordPiece(folder)
+  dataset, tokenizer = made_up_dataset(folder, size), WordPiece(folder)
   classes = tokenizer.encode([class_text(action, "name_description") for action in dataset.classes], 512)
   concepts = tokenizer.encode([concept_text(concept, True) for concept in dataset.concepts], 512)
   assert 1 not in np.concatenate(classes + concepts)   # [UNK]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from er_jax import main
+from er_jax import run as run_lib
 from input_pipeline.errors import Failure, UserError
 from scripts import compare
-from tests.er_jax.small import SlowTable, SmallDataset, small_config
+from tests.er_jax.small import SlowTable, small_config, small_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = ("precision@1", "precision@5")
@@ -22,7 +22,7 @@ METRICS = ("precision@1", "precision@5")
 @pytest.fixture
 def small(tmp_path, monkeypatch) -> list[ConfigDict]:
   """Puts the small dataset in the place of toy_actions; the returned list gets the config of each training."""
-  dataset, trained, run = SmallDataset(tmp_path), [], main.run
+  dataset, trained, run = small_dataset(tmp_path), [], run_lib.run
   held_out = dataset.table("train")
   held_out = SlowTable(*(part if part is None else part[:10] for part in held_out[:4]), None, pause=0.0)
   unseen = dataset.table("test")
@@ -38,10 +38,10 @@ def small(tmp_path, monkeypatch) -> list[ConfigDict]:
     trained.append(config)
     return run(config, workdir)
 
-  monkeypatch.setattr(main, "open_dataset", lambda config: dataset)
+  monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
   monkeypatch.setattr(compare.prepare, "prepare", lambda name, data_dir: None)
   monkeypatch.setattr(compare, "_config", tiny)
-  monkeypatch.setattr(main, "run", noted)
+  monkeypatch.setattr(run_lib, "run", noted)
   return trained
 
 
@@ -90,12 +90,12 @@ def test_table_is_over_splits_and_seeds_and_a_second_call_reuses_the_runs(tmp_pa
 
 
 def test_a_stopped_comparison_goes_on_with_what_is_missing(tmp_path, small, monkeypatch):
-  workdir, run = tmp_path / "compared", main.run
-  monkeypatch.setattr(main, "run", lambda config, folder: None if config.seed == 1 else run(config, folder))
+  workdir, run = tmp_path / "compared", run_lib.run
+  monkeypatch.setattr(run_lib, "run", lambda config, folder: None if config.seed == 1 else run(config, folder))
   with pytest.raises(Failure, match="same command goes on"):
     compare.compare(["devise"], "toy_actions", 2, workdir, "data")
   assert not (workdir / "table.md").exists()
-  monkeypatch.setattr(main, "run", run)
+  monkeypatch.setattr(run_lib, "run", run)
   compare.compare(["devise"], "toy_actions", 2, workdir, "data")
   assert [config.seed for config in small] == [0, 1] and (workdir / "table.md").exists()
 

@@ -1,23 +1,25 @@
 """kinetics_zsar: the published zero-shot split of Kinetics-600, 400 classes seen and 220 unseen (Chen & Huang 2021).
 
-    kinetics_zsar.raw_dataset(Path("/data/kinetics"), metadata=Path("data/metadata"))
+    DATASETS.load("kinetics_zsar").raw_dataset(Path("/data/kinetics"), metadata=Path("data/metadata"))
 
 The published lists say which videos there are; their files are found below the source however a copy of Kinetics has
 arranged and named them. README.md here says where all this is to be had.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from input_pipeline.datasets.kinetics_zsar.find_videos import VideoFinder
+from input_pipeline.dataset_spec import DatasetSpec
+from input_pipeline.datasets.kinetics_zsar.find_videos import VideoFinder, video_key
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import published
 from input_pipeline.metadata.class_names import ClassIndex, class_index, describe_unknown
-from input_pipeline.metadata.class_splits import ClassSplits
+from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.metadata.published import ListedVideo
-from input_pipeline.raw_dataset import RawDataset, VideoEntry, check, entry_name
+from input_pipeline.raw_dataset import RawDataset, VideoEntry, entry_name
 from input_pipeline.videos.find_files import VIDEO_SUFFIXES, Tree, read_tree
 
 FOLDER = "kinetics_zsl220"      # below the folder of published class lists
@@ -37,7 +39,7 @@ class Lists(NamedTuple):
 
   folder: Path
   classes: list[ActionClass]
-  splits: ClassSplits
+  splits: tuple[ClassSplit, ...]
   sets: tuple[str, ...]
   videos: list[ListedVideo]
 
@@ -60,7 +62,7 @@ def read_lists(metadata: Path) -> Lists:
   return Lists(folder, classes, splits, sets, published.read_videos(folder, splits, len(classes), sets))
 
 
-def raw_dataset(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> RawDataset:
+def read(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> RawDataset:
   """The listed videos, in the order of the lists, each with the file that was found for it.
 
   A video without a file has the path that it would have if it lay in `source` as published. Without the lists of
@@ -89,11 +91,26 @@ def raw_dataset(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_S
     raise _none_found(tree, listed, folder)
   _warn_of_unlisted_folders(tree, {path.parent for path in found if path}, index)
   features = ".npy" in suffixes
-  return check(RawDataset([_clip(tree.root, video, path, features) for video, path in zip(listed, found)],
-                          classes, [], splits, published.find_extras(folder, classes)))
+  return RawDataset([_entry(tree.root, video, path, features) for video, path in zip(listed, found)],
+                    classes, [], splits, published.find_extras(folder, classes))
 
 
-def _clip(root: Path, video: ListedVideo, path: Path | None, features: bool) -> VideoEntry:
+def read_listed(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> RawDataset | None:
+  """All videos of the lists that are there, each at the path as published; None if `source` holds one of them.
+
+  Raises:
+    UserError: a published file is missing or wrong.
+  """
+  lists = read_lists(metadata)
+  entries = [_entry(source, video, None, ".npy" in suffixes) for video in lists.videos]
+  keys = {video_key(Path(entry.name).name) for entry in entries}
+  wanted = keys | {key[0] for key in keys if isinstance(key, tuple)}
+  if any(video_key(os.path.splitext(name)[0]) in wanted for _, _, names in os.walk(source) for name in names):
+    return None
+  return RawDataset(entries, lists.classes, [], lists.splits, {})
+
+
+def _entry(root: Path, video: ListedVideo, path: Path | None, features: bool) -> VideoEntry:
   """The published number of frames is kept for features only: the copy at hand may be cut in another way."""
   num_frames = video.num_frames if features else None
   name = entry_name(path, root) if path else video.name
@@ -119,3 +136,15 @@ def _warn_of_unlisted_folders(tree: Tree, with_listed: set[Path], index: ClassIn
         f"warning: {len(unlisted)} folders hold no listed video and have the name of no class; their videos are not used:",
         *(describe_unknown(folder, index) for folder in unlisted[:SHOWN]), *["  ..."] * (len(unlisted) > SHOWN)]),
           file=sys.stderr)
+
+
+DATASET = DatasetSpec(
+    summary="400 classes of Kinetics-400 seen, 220 of Kinetics-600 unseen",
+    readme=Path(__file__).with_name("README.md"),
+    size="large",
+    read=read,
+    options={"metadata": None},
+    features_from="videos",
+    reads_features=True,
+    listed=read_listed,
+)

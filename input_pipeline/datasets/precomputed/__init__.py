@@ -1,29 +1,26 @@
 """precomputed: features, classes and splits in the layout in which those of Kinetics-ZSAR are published.
 
-    precomputed.raw_dataset(Path("DIR"))         # the videos and classes that DIR/zsl220 lists
-    precomputed.feature_files(Path("DIR"))      # where their features and concepts are
+    DATASETS.load("precomputed").raw_dataset(Path("DIR"))      # the videos and classes that DIR/zsl220 lists
 
 README.md here shows the layout.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from input_pipeline import raw_dataset as collections
+from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.errors import UserError
-from input_pipeline.features.from_files import FeatureFiles
 from input_pipeline.metadata import published
 from input_pipeline.metadata.concepts import Concept, read_concepts
+from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
-__all__ = ["raw_dataset", "feature_files"]
-
-METADATA = Path("zsl220")
-FEATURES = Path("features/tsm_resnet50")
-PREDICTIONS = Path("features/bit-m-r50x1_top20_preds.json")
-CONCEPTS = Path("concepts.jsonl")
+METADATA = PurePath("zsl220")
+FEATURES = PurePath("features/tsm_resnet50")
+PREDICTIONS = PurePath("features/bit-m-r50x1_top20_preds.json")
+CONCEPTS = PurePath("concepts.jsonl")
 SHOWN = 20      # entries of a folder that an error lists
 
 
-def raw_dataset(source: Path) -> collections.RawDataset:
+def read(source: Path) -> RawDataset:
   """The videos that the layout at `source` lists, and what is known about their classes.
 
   Raises:
@@ -34,20 +31,14 @@ def raw_dataset(source: Path) -> collections.RawDataset:
   folder = source / METADATA
   classes = published.read_classes(published.class_file(folder))
   splits = published.read_splits(folder, len(classes))
-  return collections.check(collections.RawDataset(
-      entries=[collections.VideoEntry(video.name, source / FEATURES / f"{video.name}.npy", video.label, video.split,
-                              video.num_frames) for video in published.read_videos(folder, splits, len(classes))],
+  return RawDataset(
+      entries=[VideoEntry(video.name, source / FEATURES / f"{video.name}.npy", video.label, video.split, video.num_frames)
+               for video in published.read_videos(folder, splits, len(classes))],
       classes=classes,
       concepts=_concepts(source),
-      splits=splits,
+      class_splits=splits,
       extras=published.find_extras(folder, classes),
-  ))
-
-
-def feature_files(source: Path) -> FeatureFiles:
-  """Where features and concepts are in the layout at `source`."""
-  predictions = Path(source) / PREDICTIONS
-  return FeatureFiles(predictions if predictions.exists() else None)
+  )
 
 
 def _require_layout(source: Path) -> None:
@@ -75,3 +66,14 @@ def _concepts(source: Path) -> list[Concept]:
   if not concepts:
     raise UserError(f"{path}: no concepts in it; expected one {{\"wnid\", \"name\", \"definition\"}} a line.")
   return concepts
+
+
+DATASET = DatasetSpec(
+    summary="features in the layout in which those of Kinetics-ZSAR are published",
+    readme=Path(__file__).with_name("README.md"),
+    size="large",
+    read=read,
+    options={},
+    features_from="files",
+    predictions=PREDICTIONS,
+)

@@ -1,6 +1,6 @@
 """toy_actions: a zero-shot action dataset drawn on the spot, small enough to try everything on two cores.
 
-    toy_actions.raw_dataset(Path("data/sources/toy_actions"))     # renders the videos that are not there yet
+    DATASETS.load("toy_actions").raw_dataset(Path("data/sources/toy_actions"))     # renders what is not there yet
 
 An action is a motion performed by an object among others, "fish growing". The unseen classes are new pairs;
 nearly half of them name an object that no seen class names.
@@ -8,32 +8,41 @@ nearly half of them name an object that no seen class names.
 
 from pathlib import Path
 
-from input_pipeline import raw_dataset as collections
+from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.datasets.toy_actions import videos
-from input_pipeline.datasets.toy_actions.backbone_data import backbone_clips, backbone_pictures
 from input_pipeline.metadata.class_splits import read_splits
 from input_pipeline.metadata.concepts import read_concepts
 from input_pipeline.metadata.descriptions import read_classes
-
-__all__ = ["BERT", "BIT_WEIGHTS", "TSM_WEIGHTS", "backbone_clips", "backbone_pictures", "raw_dataset"]
+from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
 FOLDER = Path(__file__).parent
-TSM_WEIGHTS = FOLDER / "tsm.npz"
-BIT_WEIGHTS = FOLDER / "bit.npz"
 EXTRAS = ("class_vectors.npy", "word_list.json", "word_table.npy", "classifier_rows.npy")     # see word_vectors.py
 BERT = FOLDER / "bert"      # config.json and vocab.txt of a small text encoder to be trained from scratch
 
 
-def raw_dataset(source: Path, seed: int = 0) -> collections.RawDataset:
+def read(source: Path, seed: int = 0) -> RawDataset:
   """The dataset's videos below `source`, rendered if they are not there, and what is known about its classes."""
   source = Path(source)
   videos.render_missing(source, seed)
   classes = read_classes(FOLDER / "classes.jsonl")
-  return collections.check(collections.RawDataset(
-      entries=[collections.VideoEntry(name, videos.path(source, index), label, split)
-             for index, (name, label, split) in enumerate(videos.VIDEOS)],
+  return RawDataset(
+      entries=[VideoEntry(name, videos.path(source, index), label, split)
+               for index, (name, label, split) in enumerate(videos.VIDEOS)],
       classes=classes,
       concepts=read_concepts(FOLDER / "concepts.jsonl"),
-      splits=read_splits(FOLDER / "class_splits.json", len(classes)),
+      class_splits=read_splits(FOLDER / "class_splits.json", len(classes)),
       extras={name: FOLDER / name for name in EXTRAS},
-  ))
+  )
+
+
+DATASET = DatasetSpec(
+    summary="rendered videos of a motion by an object",
+    readme=FOLDER / "README.md",
+    size="toy",
+    read=read,
+    options={},
+    features_from="videos",
+    weights={"tsm": FOLDER / "tsm.npz", "bit": FOLDER / "bit.npz"},
+    has_vocabulary=True,
+    needs_source=False,
+)

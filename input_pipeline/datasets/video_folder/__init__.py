@@ -1,5 +1,6 @@
 """video_folder: your own videos, in a folder a class or listed in a file, of classes that you describe.
 
+    video_folder = DATASETS.load("video_folder")
     video_folder.raw_dataset(Path("videos"))     # videos/classes.jsonl, videos/CLASS/**.mp4
     video_folder.raw_dataset(Path("videos"), classes=Path("classes.jsonl"), videos=Path("videos.csv"))
 
@@ -13,17 +14,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from input_pipeline import errors, files
-from input_pipeline.datasets.class_folders import look_for_copies
+from input_pipeline.class_folders import look_for_copies
+from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.datasets.video_folder.video_list import VIDEO_LISTS, read_video_list
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.class_names import ClassIndex, class_index, label_folders
-from input_pipeline.metadata.class_splits import ClassSplits, random_splits
+from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 from input_pipeline.metadata.descriptions import ActionClass, read_classes
 from input_pipeline.metadata.published import find_extras
-from input_pipeline.raw_dataset import RawDataset, VideoEntry, check, entry_name
+from input_pipeline.raw_dataset import RawDataset, VideoEntry, entry_name
 from input_pipeline.videos.find_files import VIDEO_SUFFIXES, Tree, read_tree
-
-__all__ = ["raw_dataset"]
 
 CLASSES = "classes.jsonl"
 SPLIT_OF_VIDEOS = {"seen": "train", "val": "val", "test": "test", "unseen": "test"}     # by the split of their class
@@ -40,9 +40,9 @@ class _Video(NamedTuple):
   where: str = ""
 
 
-def raw_dataset(
-    source: Path, classes: Path | None = None, videos: Path | None = None, suffixes: frozenset[str] = VIDEO_SUFFIXES,
-    split_seed: int = SPLIT_SEED, num_splits: int = NUM_SPLITS,
+def read(
+    source: Path, classes: Path | None, videos: Path | None, split_seed: int, num_splits: int,
+    suffixes: frozenset[str] = VIDEO_SUFFIXES,
 ) -> RawDataset:
   """The user's videos, in the order of their paths or of their list, and their classes.
 
@@ -54,10 +54,10 @@ def raw_dataset(
     source: folder of the videos.
     classes: {"name", "description", "split"} a line; default `source`/classes.jsonl.
     videos: the list of videos; default `source`/videos.csv or videos.jsonl, or else the folders below `source`.
-    suffixes: of the files that are videos, or features of videos. Where it is one alone, listed files are looked for
-      with this suffix instead of their own.
     split_seed: that random class splits are drawn from. Only where the class list gives none, as `num_splits`.
     num_splits: how many are drawn.
+    suffixes: of the files that are videos, or features of videos. Where it is one alone, listed files are looked for
+      with this suffix instead of their own.
 
   Raises:
     UserError: naming the file and line, folder or class that is wrong.
@@ -87,8 +87,10 @@ def raw_dataset(
   for video in found:
     split = _split_of(video, actions, class_splits, class_file)
     entries.append(VideoEntry(entry_name(video.path, root), video.path, video.label, split))
-  splits = _divide(class_splits) if class_splits else random_splits(len(actions), split_seed, num_splits)
-  return check(RawDataset(entries, actions, [], splits, extras))
+  if class_splits:
+    return RawDataset(entries, actions, [], (_divide(class_splits),), extras)
+  drawn = random_splits(len(actions), split_seed, num_splits)
+  return RawDataset(entries, actions, [], drawn, extras, split_seed)
 
 
 def _default_list(root: Path) -> Path | None:
@@ -132,11 +134,11 @@ def _read_class_splits(path: Path, classes: Sequence[ActionClass]) -> list[str] 
   return splits
 
 
-def _divide(class_splits: Sequence[str]) -> ClassSplits:
+def _divide(class_splits: Sequence[str]) -> ClassSplit:
   def labels(split: str) -> tuple[int, ...]:
     return tuple(label for label, its_split in enumerate(class_splits) if its_split == split)
 
-  return ClassSplits(labels("train"), (labels("val"),), (labels("test"),))
+  return ClassSplit(labels("train"), labels("val"), labels("test"))
 
 
 def _videos_in_folders(tree: Tree, index: ClassIndex) -> list[_Video]:
@@ -190,3 +192,14 @@ def _warn_of_unused(videos: Sequence[_Video], path: Path) -> None:
     print(f"warning: {len(videos)} videos of seen classes are given the split 'val' ({videos[0].where} is the first), "
           f"but no class in {path} has it: they are not trained on, nor used otherwise. Leave their split empty to "
           "train on them.", file=sys.stderr)
+
+
+DATASET = DatasetSpec(
+    summary="the user's own videos and classes",
+    readme=Path(__file__).with_name("README.md"),
+    size="small",
+    read=read,
+    options={"classes": None, "videos": None, "split_seed": SPLIT_SEED, "num_splits": NUM_SPLITS},
+    features_from="videos",
+    reads_features=True,
+)

@@ -92,9 +92,9 @@ def test_every_wrong_name_and_shape_is_listed(tmp_path):
     load_bert(str(write_folder(tmp_path, state)))
   message = str(error.value)
   assert str(tmp_path / "model.safetensors") in message
-  assert "missing: encoder.layer.4.output.dense.bias" in message
-  assert "shape of embeddings.LayerNorm.bias: (5,), expected (4,)" in message
-  assert "unexpected: output.dense.weight" in message
+  assert "missing encoder.layer.4.output.dense.bias (4,)" in message
+  assert "embeddings.LayerNorm.bias has shape (5,), expected (4,)" in message
+  assert "unexpected output.dense.weight (1,)" in message
   assert message.count("\n") == 3
 
 

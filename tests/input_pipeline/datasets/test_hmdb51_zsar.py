@@ -19,9 +19,9 @@ def test_official_folder_names_are_those_of_the_published_classes(tmp_path, caps
   for name in FOLDERS:
     (tmp_path / name).mkdir()
     (tmp_path / name / f"Me_&_You_(1)_{name}_f_cm_np1_ba_med_#0.avi").touch()
-  raw_dataset = hmdb51_zsar.raw_dataset(tmp_path, metadata)
+  raw_dataset = hmdb51_zsar.DATASET.raw_dataset(tmp_path, metadata=metadata)
   assert len(raw_dataset.entries) == len(raw_dataset.classes) == len({entry.label for entry in raw_dataset.entries}) == 51
-  assert [len(division.test[0]) for division in raw_dataset.splits.divisions] == [25] * 10
+  assert [len(split.test) for split in raw_dataset.class_splits] == [25] * 10
   assert capsys.readouterr().err == ""
 
 
@@ -31,4 +31,4 @@ def test_classes_still_in_their_archives_are_named(tmp_path):
   for name in ("brush_hair", "clap"):
     (tmp_path / "videos" / f"{name}.rar").touch()
   with pytest.raises(UserError, match="(?s)only in part: beside 1 archives .*clap.rar\nUnpack .*&& unrar x clap.rar"):
-    hmdb51_zsar.raw_dataset(tmp_path / "videos", tmp_path)
+    hmdb51_zsar.DATASET.raw_dataset(tmp_path / "videos", metadata=tmp_path)

@@ -46,7 +46,7 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def read(folder: Path, **options):
-  return kinetics_zsar.raw_dataset(folder / "videos", folder / "metadata", **options)
+  return kinetics_zsar.DATASET.raw_dataset(folder / "videos", metadata=folder / "metadata", **options)
 
 
 def found(folder: Path, **options) -> list[str]:
@@ -85,7 +85,7 @@ def test_clips_are_in_the_order_of_the_lists_and_missing_ones_have_their_publish
       ("cccccccccc__000003_000013", root / "cccccccccc__000003_000013.mp4", 2, "val", None),
       ("ddddddddddd_000004_000014", root / "ddddddddddd_000004_000014.mp4", 3, "test", None),
       ("val/luge/eeeeeeeeeee_5_15", root / "val/luge/eeeeeeeeeee_5_15.avi", 4, "test", None)]
-  assert raw_dataset.splits == ((0,), ((1,), (2,)), ((2, 3, 4), (1, 4, 3)))
+  assert raw_dataset.class_splits == (((0,), (1,), (2, 3, 4)), ((0,), (2,), (1, 4, 3)))
   assert [action.name for action in raw_dataset.classes] == NAMES
 
 
@@ -122,7 +122,7 @@ def test_file_named_after_the_id_alone_is_not_taken_from_the_folder_of_another_c
 
 def test_lists_are_read_without_any_video(folder):
   lists = kinetics_zsar.read_lists(folder / "metadata")
-  assert lists.sets == ("trn", "val", "tst") and lists.splits.test == ((2, 3, 4), (1, 4, 3))
+  assert lists.sets == ("trn", "val", "tst") and [split.test for split in lists.splits] == [(2, 3, 4), (1, 4, 3)]
   assert [(video.file, video.label, video.split) for video in lists.videos[1:4]] == [
       ("-a_b-C_d-00_000120_000130.mp4", 0, "train"), ("bbbbbbbbbbb_000002_000012.mp4", 1, "val"),
       ("cccccccccc__000003_000013.mp4", 2, "val")]
@@ -151,7 +151,7 @@ def test_without_the_lists_of_training_videos_it_goes_on_with_a_warning(folder, 
   touch(folder, "juggling balls/aaaaaaaaaaa_000001_000011.mp4", "yoga/ddddddddddd_000004_000014.mp4")
   raw_dataset = read(folder)
   assert Counter(entry.split for entry in raw_dataset.entries) == {"val": 2, "test": 2}
-  assert raw_dataset.splits.seen == (0,)
+  assert [split.seen for split in raw_dataset.class_splits] == [(0,), (0,)]
   assert "lacks trn_video_names.json and trn_video_metas.jsonl; going on without training" in capsys.readouterr().err
 
 
@@ -178,7 +178,7 @@ def test_published_lists_find_videos_in_the_layout_of_the_archives(tmp_path):
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(tmp_path / "one.mp4", path)
   (tmp_path / "one.mp4").unlink()
-  raw_dataset = kinetics_zsar.raw_dataset(tmp_path, published_folder())
+  raw_dataset = kinetics_zsar.DATASET.raw_dataset(tmp_path, metadata=published_folder())
   there = [entry for entry in raw_dataset.entries if entry.split == "val" and entry.path.exists()]
   assert [(entry.path.name, entry.label) for entry in there] == [(row["videoname"], row["label"]) for row in listed]
   assert decode.count_frames(there[0].path) == 2

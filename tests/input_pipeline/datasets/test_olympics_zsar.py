@@ -17,7 +17,7 @@ def test_official_folder_names_are_those_of_the_published_classes(tmp_path, caps
   for name in FOLDERS:
     (tmp_path / name).mkdir()
     (tmp_path / name / "001.avi").touch()
-  raw_dataset = olympics_zsar.raw_dataset(tmp_path, metadata)
+  raw_dataset = olympics_zsar.DATASET.raw_dataset(tmp_path, metadata=metadata)
   assert len(raw_dataset.entries) == len(raw_dataset.classes) == len({entry.label for entry in raw_dataset.entries}) == 16
   assert capsys.readouterr().err == ""
 
@@ -27,4 +27,4 @@ def test_published_seq_files_are_to_be_converted(tmp_path):
   (tmp_path / "videos" / "bowling").mkdir(parents=True)
   (tmp_path / "videos" / "bowling" / "001.seq").touch()
   with pytest.raises(UserError, match="(?s)1 of .seq.* Convert them .*olympics_zsar/README.md"):
-    olympics_zsar.raw_dataset(tmp_path / "videos", tmp_path)
+    olympics_zsar.DATASET.raw_dataset(tmp_path / "videos", metadata=tmp_path)

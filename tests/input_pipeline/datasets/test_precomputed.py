@@ -40,8 +40,8 @@ def prepared(tmp_path_factory) -> tuple[Layout, Path]:
 def test_every_split_holds_the_videos_of_its_classes_in_the_order_of_the_metas(prepared):
   layout, data_dir = prepared
   builder = tfds.builder_from_directory(str(data_dir / "precomputed" / "1.0.0"))
-  for split, published in SETS.items():
-    examples, expected = list(builder.as_data_source(split)), layout.members(published)
+  for split, published_set in SETS.items():
+    examples, expected = list(builder.as_data_source(split)), layout.members(published_set)
     assert len(examples) == len(expected) == {"train": 30, "val": 24, "test": 26}[split]
     for example, video in zip(examples, expected):
       assert example["name"].decode() == video.name
@@ -55,11 +55,11 @@ def test_every_split_holds_the_videos_of_its_classes_in_the_order_of_the_metas(p
 def test_targets_are_positions_in_the_class_list_of_the_split_in_its_own_order(prepared):
   layout, data_dir = prepared
   dataset = open_dataset(data_dir, "precomputed")
-  assert dataset.splits == (SEEN, VAL, TEST)
-  for split, published, lists in (("train", "trn", [SEEN]), ("val", "val", VAL), ("test", "tst", TEST)):
+  assert dataset.class_splits == tuple((SEEN, val, test) for val, test in zip(VAL, TEST)) and dataset.divides_videos
+  for split, published_set, lists in (("train", "trn", [SEEN]), ("val", "val", VAL), ("test", "tst", TEST)):
     for classes in lists:
       found = loaders.examples(dataset, split, classes)
-      expected = [video for video in layout.videos[published] if video.label in classes]
+      expected = [video for video in layout.videos[published_set] if video.label in classes]
       assert found.names.tolist() == [video.name for video in expected]
       assert found.targets.tolist() == [classes.index(video.label) for video in expected]
 
@@ -149,7 +149,7 @@ def test_name_and_description_are_the_cleaned_ones_where_there_are_some(layout):
 
 def test_class_file_may_have_the_name_that_it_has_in_other_datasets(layout):
   layout.path("classes620_label_defn.json").rename(layout.path("classes_label_defn.json"))
-  assert len(precomputed.raw_dataset(layout.source).classes) == 12
+  assert len(precomputed.DATASET.raw_dataset(layout.source).classes) == 12
 
 
 @pytest.mark.parametrize("listed, in_metas, name", [
@@ -158,13 +158,13 @@ def test_class_file_may_have_the_name_that_it_has_in_other_datasets(layout):
 def test_only_the_last_extension_is_removed_and_names_match_without_it(layout, listed, in_metas, name):
   write_json(layout.path("val_video_names.json"), [listed])
   write_metas(layout.path("val_video_metas.jsonl"), [Video("", in_metas, 9, 1), Video("", "clip.v3.mp4", 9, 1)])
-  entries = [entry for entry in precomputed.raw_dataset(layout.source).entries if entry.split == "val"]
+  entries = [entry for entry in precomputed.DATASET.raw_dataset(layout.source).entries if entry.split == "val"]
   assert entries == [(name, layout.feature_path(name), 1, "val", 9)]
 
 
 def test_word_table_is_copied_under_its_own_extension_without_being_read(layout):
   layout.path("word.glove42b.npz").rename(layout.path("word.glove42b.th"))
-  assert precomputed.raw_dataset(layout.source).extras["word_table.th"] == layout.path("word.glove42b.th")
+  assert precomputed.DATASET.raw_dataset(layout.source).extras["word_table.th"] == layout.path("word.glove42b.th")
 
 
 VIDEO = {"videoname": "x.mp4", "nframes": 30, "label": 7}
@@ -188,14 +188,14 @@ def test_bad_line_of_a_metas_file_is_named(layout, line, message):
   path = layout.path("trn_video_metas.jsonl")
   path.write_text(path.read_text() + "\n" + json.dumps(line) + "\n")      # line 31 is empty
   with pytest.raises(UserError, match=f"trn_video_metas.jsonl:32: .*{message}"):
-    precomputed.raw_dataset(layout.source)
+    precomputed.DATASET.raw_dataset(layout.source)
 
 
 def test_video_twice_in_a_set_is_named_by_both_lines(layout):
   path = layout.path("val_video_metas.jsonl")
   write_metas(path, [*layout.videos["val"], layout.videos["val"][2]._replace(file="some class 4/val.v0.avi")])
   with pytest.raises(UserError, match="val_video_metas.jsonl:29: video 'some class 4/val.v0' is on line 3 already"):
-    precomputed.raw_dataset(layout.source)
+    precomputed.DATASET.raw_dataset(layout.source)
 
 
 def cut(layout: Layout, name: str) -> None:
@@ -250,18 +250,18 @@ BAD_FILES = {
 def test_bad_file_is_refused_by_name(layout, spoil, message):
   spoil(layout)
   with pytest.raises(UserError, match=message):
-    precomputed.raw_dataset(layout.source)
+    precomputed.DATASET.raw_dataset(layout.source)
 
 
 def test_folder_that_is_no_such_layout_says_what_is_missing_and_what_is_there(layout, tmp_path):
   with pytest.raises(UserError, match="(?s)absent is no folder .*there is no such folder.*zsl220/trn_class_idxs.json"):
-    precomputed.raw_dataset(tmp_path / "absent")
+    precomputed.DATASET.raw_dataset(tmp_path / "absent")
   with pytest.raises(UserError, match=r"(?s)it holds KG/, classes620_label_defn.json.*It lacks\n  zsl220/trn"):
-    precomputed.raw_dataset(layout.source / "zsl220")
+    precomputed.DATASET.raw_dataset(layout.source / "zsl220")
   layout.path("val_video_names.json").unlink()
   shutil.rmtree(layout.source / "features")
   with pytest.raises(UserError) as raised:
-    precomputed.raw_dataset(layout.source)
+    precomputed.DATASET.raw_dataset(layout.source)
   assert "it holds concepts.jsonl, zsl220/, zsl220/KG/" in str(raised.value)
   assert "It lacks\n  zsl220/val_video_names.json\n  features/tsm_resnet50\nGive the folder" in str(raised.value)
 
@@ -277,13 +277,13 @@ def test_published_metadata_gives_the_published_numbers_of_videos(tmp_path):
   (tmp_path / "zsl220").chmod(0o755)
   write_json(tmp_path / "zsl220" / "trn_video_names.json", [f"{i}.mp4" for i in range(10)])
   write_metas(tmp_path / "zsl220" / "trn_video_metas.jsonl", [Video("", f"{i}.mp4", 300, i) for i in range(10)])
-  raw_dataset = precomputed.raw_dataset(tmp_path)
-  assert (len(raw_dataset.classes), len(raw_dataset.splits.seen)) == (620, 400)
+  raw_dataset = precomputed.DATASET.raw_dataset(tmp_path)
+  assert (len(raw_dataset.classes), len(raw_dataset.class_splits[0].seen)) == (620, 400)
   assert sorted(raw_dataset.extras) == ["class_vectors.npy", "classifier_rows.npy", "word_list.json"]
 
   counts = Counter((entry.split, entry.label) for entry in raw_dataset.entries)
-  for name, split, lists, expected in (("val", "val", raw_dataset.splits.val, [2670, 2712, 2663]),
-                                       ("tst", "test", raw_dataset.splits.test, [14131, 14078, 14167])):
+  for name, split, lists, expected in (("val", "val", [split.val for split in raw_dataset.class_splits], [2670, 2712, 2663]),
+                                       ("tst", "test", [split.test for split in raw_dataset.class_splits], [14131, 14078, 14167])):
     rows = [json.loads(line) for line in (published / f"{name}_video_metas.jsonl").read_text().splitlines()]
     names = set(json.loads((published / f"{name}_video_names.json").read_text()))
     for k, indices in enumerate(json.loads((published / f"{name}_class_idxs.json").read_text())):

@@ -21,7 +21,7 @@ from input_pipeline.videos import decode
 CLASSES = read_classes(toy_actions.FOLDER / "classes.jsonl")
 CONCEPTS = read_concepts(toy_actions.FOLDER / "concepts.jsonl")
 SPLITS = read_splits(toy_actions.FOLDER / "class_splits.json", len(CLASSES))
-UNSEEN = [i for i in range(len(CLASSES)) if i not in SPLITS.seen]
+UNSEEN = [i for i in range(len(CLASSES)) if i not in SPLITS[0].seen]
 OPPOSITES = {**motions.OPPOSITES, **{there: here for here, there in motions.OPPOSITES.items()}}
 
 
@@ -89,7 +89,7 @@ def test_the_actor_is_larger_than_every_distractor_and_distractors_are_any_nouns
 
 
 def test_seen_and_unseen_classes_are_as_the_protocol_asks():
-  seen_pairs = {(c.motion, c.noun) for c in (videos.CLASSES[i] for i in SPLITS.seen)}
+  seen_pairs = {(c.motion, c.noun) for c in (videos.CLASSES[i] for i in SPLITS[0].seen)}
   unseen_pairs = {(c.motion, c.noun) for c in (videos.CLASSES[i] for i in UNSEEN)}
   assert len(CLASSES) >= 60 and len(seen_pairs) + len(unseen_pairs) == len(CLASSES)
   assert not seen_pairs & unseen_pairs
@@ -102,8 +102,8 @@ def test_seen_and_unseen_classes_are_as_the_protocol_asks():
   assert min(map(len, motions_of.values())) >= 3 and min(map(len, nouns_of.values())) >= 4
   new = [noun not in motions_of for _, noun in unseen_pairs]
   assert 1 / 3 <= np.mean(new) <= 1 / 2
-  assert len(SPLITS.val) == len(SPLITS.test) == 3 and len(set(SPLITS.val)) == 3
-  for val, test in zip(SPLITS.val, SPLITS.test):
+  assert len(SPLITS) == 3 and len({split.val for split in SPLITS}) == 3 and len({split.seen for split in SPLITS}) == 1
+  for _, val, test in SPLITS:
     assert sorted(val + test) == UNSEEN
 
 
@@ -112,7 +112,7 @@ def test_counts_of_videos():
   assert len({video.name for video in videos.VIDEOS}) == len(videos.VIDEOS)
   for label in range(len(CLASSES)):
     counts = [by_class[split, label] for split in ("train", "val", "test")]
-    assert counts == ([15, 2, 3] if label in SPLITS.seen else [0, 5, 10])
+    assert counts == ([15, 2, 3] if label in SPLITS[0].seen else [0, 5, 10])
 
 
 def test_texts_are_distinct_and_name_their_object_and_motion():
@@ -188,11 +188,11 @@ def test_vectors_of_entries_with_several_words_and_with_none():
 
 def test_classifier_rows_are_those_of_the_weights_file_and_tell_the_classes_of_clips_apart():
   rows = np.load(toy_actions.FOLDER / "classifier_rows.npy")
-  assert rows.dtype == np.float32 and list(SPLITS.seen) == list(range(len(rows)))
-  with np.load(toy_actions.TSM_WEIGHTS) as weights:
+  assert rows.dtype == np.float32 and list(SPLITS[0].seen) == list(range(len(rows)))
+  with np.load(toy_actions.DATASET.weights["tsm"]) as weights:
     np.testing.assert_array_equal(rows, weights["module.new_fc.weight"].astype(np.float32),
                                   err_msg="tsm.npz has changed: run input_pipeline.datasets.toy_actions.word_vectors")
-  config, variables, _ = tsm.load(toy_actions.TSM_WEIGHTS)
+  config, variables, _ = tsm.load(toy_actions.DATASET.weights["tsm"])
   clips, labels = backbone_data.backbone_clips(seed=7, start=0, count=32)
   features, _ = jax.jit(tsm.TSM(config).apply)(variables, tsm.normalize(clips))
   scores = np.mean(features, axis=1) @ rows.T
@@ -241,9 +241,9 @@ def test_videos_of_another_seed_are_replaced_and_foreign_ones_left_alone(tmp_pat
 
 def test_collection_is_complete(monkeypatch, tmp_path):
   monkeypatch.setattr(videos, "render_missing", lambda source, seed: None)
-  made = toy_actions.raw_dataset(tmp_path)
+  made = toy_actions.DATASET.raw_dataset(tmp_path)
   assert {entry.split for entry in made.entries} == {"train", "val", "test"}
-  assert {entry.label for entry in made.entries if entry.split == "train"} == set(made.splits.seen)
+  assert {entry.label for entry in made.entries if entry.split == "train"} == set(made.class_splits[0].seen)
   assert made.entries[5].path == tmp_path / f"{made.entries[5].name}.mp4"
   assert set(made.extras) == {"class_vectors.npy", "word_list.json", "word_table.npy", "classifier_rows.npy"}
   assert all(path.is_file() and path.name == name for name, path in made.extras.items())
@@ -260,4 +260,4 @@ def test_backbone_examples_are_a_function_of_seed_and_index():
 
 
 def test_weights_are_small():
-  assert toy_actions.TSM_WEIGHTS.stat().st_size + toy_actions.BIT_WEIGHTS.stat().st_size <= 2**20
+  assert sum(path.stat().st_size for path in toy_actions.DATASET.weights.values()) <= 2**20

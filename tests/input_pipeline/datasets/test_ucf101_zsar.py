@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def read(folder, **options):
-  return ucf101_zsar.raw_dataset(folder / "videos", folder / "metadata", **options)
+  return ucf101_zsar.DATASET.raw_dataset(folder / "videos", metadata=folder / "metadata", **options)
 
 
 def test_official_folder_names_are_those_of_the_published_classes(tmp_path, capsys):
@@ -48,7 +48,7 @@ def test_official_folder_names_are_those_of_the_published_classes(tmp_path, caps
   for name in FOLDERS:
     (tmp_path / "UCF-101" / name).mkdir(parents=True)
     (tmp_path / "UCF-101" / name / f"v_{name}_g01_c01.avi").touch()
-  raw_dataset = ucf101_zsar.raw_dataset(tmp_path, metadata)
+  raw_dataset = ucf101_zsar.DATASET.raw_dataset(tmp_path, metadata=metadata)
   assert len(raw_dataset.entries) == len(raw_dataset.classes) == len({entry.label for entry in raw_dataset.entries}) == 101
   assert all(action.description for action in raw_dataset.classes)
   assert capsys.readouterr().err == ""
@@ -59,8 +59,8 @@ def test_a_video_has_the_class_of_its_folder_and_the_split_of_its_class(folder):
   assert [(entry.name, entry.label) for entry in raw_dataset.entries[:4]] == [
       ("UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01", 0), ("UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c02", 0),
       ("UCF-101/Archery/v_Archery_g01_c01", 1), ("UCF-101/Archery/v_Archery_g01_c02", 1)]
-  assert raw_dataset.splits == random_splits(4, seed=3, num_splits=2)
-  seen = raw_dataset.splits.divisions[0].seen
+  assert raw_dataset.class_splits == random_splits(4, seed=3, num_splits=2) and raw_dataset.split_seed == 3
+  seen = raw_dataset.class_splits[0].seen
   assert [entry.split for entry in raw_dataset.entries] == ["train" if label in seen else "test" for label in
                                                        (0, 0, 1, 1, 3, 3, 2, 2)]
   assert [decode.count_frames(entry.path) for entry in raw_dataset.entries] == [1, 2] * 4
@@ -69,7 +69,7 @@ def test_a_video_has_the_class_of_its_folder_and_the_split_of_its_class(folder):
 
 
 def test_source_may_be_the_folder_of_class_folders_and_metadata_that_of_the_class_list(folder):
-  raw_dataset = ucf101_zsar.raw_dataset(folder / "videos" / "UCF-101", folder / "metadata" / "ucf101")
+  raw_dataset = ucf101_zsar.DATASET.raw_dataset(folder / "videos" / "UCF-101", metadata=folder / "metadata" / "ucf101")
   assert raw_dataset.entries[0].name == "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01"
 
 
@@ -77,7 +77,8 @@ def test_files_of_features_stand_for_videos(folder):
   path = folder / "features" / "Archery" / "v_Archery_g01_c01.npy"
   path.parent.mkdir(parents=True)
   np.save(path, np.zeros(4, np.float32))
-  raw_dataset = ucf101_zsar.raw_dataset(folder / "features", folder / "metadata", suffixes=frozenset({".npy"}))
+  raw_dataset = ucf101_zsar.DATASET.raw_dataset(folder / "features", metadata=folder / "metadata",
+                                                suffixes=frozenset({".npy"}))
   assert [entry[:3] for entry in raw_dataset.entries] == [("Archery/v_Archery_g01_c01", path, 1)]
 
 
@@ -107,7 +108,7 @@ def test_vectors_of_other_classes_are_refused_where_their_names_are_known(folder
 
 def test_missing_class_list_is_named_with_the_command_that_gets_it(folder):
   with pytest.raises(UserError, match="(?s)elsewhere/ucf101 lacks .*classes_label_defn.json.*download_metadata.sh"):
-    ucf101_zsar.raw_dataset(folder / "videos", folder / "elsewhere")
+    ucf101_zsar.DATASET.raw_dataset(folder / "videos", metadata=folder / "elsewhere")
 
 
 def test_names_with_spaces_and_accents_are_kept(folder):
@@ -163,10 +164,10 @@ def test_features_are_compared_only_under_the_same_name(folder):
     (folder / "features" / place).parent.mkdir(parents=True)
     np.save(folder / "features" / place, np.zeros(4, np.float32))
   options = {"metadata": folder / "metadata", "suffixes": frozenset({".npy"})}
-  assert len(ucf101_zsar.raw_dataset(folder / "features", **options).entries) == 2
+  assert len(ucf101_zsar.DATASET.raw_dataset(folder / "features", **options).entries) == 2
   np.save(folder / "features" / "YoYo" / "a", np.zeros(4, np.float32))
   with pytest.raises(UserError, match="duplicate videos in two classes.*\n.*Archery/a.npy and .*YoYo/a.npy"):
-    ucf101_zsar.raw_dataset(folder / "features", **options)
+    ucf101_zsar.DATASET.raw_dataset(folder / "features", **options)
 
 
 def test_two_files_of_one_name_are_refused(folder):

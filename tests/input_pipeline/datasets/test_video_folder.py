@@ -9,7 +9,7 @@ import pytest
 
 from input_pipeline.datasets import video_folder
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import ClassSplits, random_splits
+from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 
 CLASSES = [
     {"name": "Playing Guitar", "description": "pluck the strings", "split": "seen"},
@@ -48,19 +48,19 @@ def source(tmp_path) -> Path:
 
 
 def entries_of(source: Path, **options) -> list[tuple[str, int, str]]:
-  return [(entry.name, entry.label, entry.split) for entry in video_folder.raw_dataset(source, **options).entries]
+  return [(entry.name, entry.label, entry.split) for entry in video_folder.DATASET.raw_dataset(source, **options).entries]
 
 
 def test_the_folder_below_the_source_is_the_class_at_any_depth(source):
   add_video(source, "playing_guitar/at home/été 1.v2.MOV")
-  raw_dataset = video_folder.raw_dataset(source)
+  raw_dataset = video_folder.DATASET.raw_dataset(source)
   assert [(entry.name, entry.label, entry.split) for entry in raw_dataset.entries] == [
       ("café talk/a", 2, "test"), ("cutting fruit, vegetables/a", 1, "val"), ("playing_guitar/a", 0, "train"),
       ("playing_guitar/at home/été 1.v2", 0, "train")]
   assert raw_dataset.entries[3].path == source / "playing_guitar" / "at home" / "été 1.v2.MOV"
   assert [action.name for action in raw_dataset.classes] == [row["name"] for row in CLASSES]
   assert raw_dataset.classes[0].description == "pluck the strings"
-  assert raw_dataset.splits == ClassSplits(seen=(0,), val=((1,),), test=((2,),))
+  assert raw_dataset.class_splits == (ClassSplit(seen=(0,), val=(1,), test=(2,)),)
 
 
 @pytest.mark.parametrize("name", ["videos.csv", "videos.jsonl"])
@@ -84,14 +84,14 @@ def test_lists_may_lie_elsewhere_and_the_source_behind_a_link(source, tmp_path_f
   write_list(elsewhere, f"class,video\ncafé talk,{source}/café talk/a.mp4\n", "v.csv")
   options = {"classes": elsewhere / "c.jsonl", "videos": elsewhere / "v.csv"}
   assert entries_of(link, **options) == [("café talk/a", 2, "test")]
-  assert video_folder.raw_dataset(link / ".." / "link", **options).entries[0].path == link / "café talk" / "a.mp4"
+  assert video_folder.DATASET.raw_dataset(link / ".." / "link", **options).entries[0].path == link / "café talk" / "a.mp4"
 
 
 def test_without_given_splits_halves_are_drawn_and_no_video_is_divided(source):
   write_classes(source, undivided(CLASSES))
-  raw_dataset = video_folder.raw_dataset(source, split_seed=5, num_splits=2)
+  raw_dataset = video_folder.DATASET.raw_dataset(source, split_seed=5, num_splits=2)
   assert {entry.split for entry in raw_dataset.entries} == {"all"}
-  assert raw_dataset.splits == random_splits(3, seed=5, num_splits=2)
+  assert raw_dataset.class_splits == random_splits(3, seed=5, num_splits=2) and raw_dataset.split_seed == 5
 
 
 def test_files_of_features_take_the_place_of_the_videos(source):
@@ -99,13 +99,13 @@ def test_files_of_features_take_the_place_of_the_videos(source):
   options = {"suffixes": frozenset({".npy"})}
   assert entries_of(source, **options) == [("café talk/a", 2, "test")]
   write_list(source, "video,class\ncafé talk/a.mp4,café talk\n")
-  assert video_folder.raw_dataset(source, **options).entries[0].path == source / "café talk" / "a.npy"
+  assert video_folder.DATASET.raw_dataset(source, **options).entries[0].path == source / "café talk" / "a.npy"
 
 
 def test_two_files_of_one_split_need_different_names_without_their_suffixes(source):
   write_list(source, f"{HEADER}a.mp4,playing guitar,train\na.avi,playing guitar,\n")
   with pytest.raises(UserError, match="Two videos of split 'train' are named 'a': .*a.mp4 and .*a.avi"):
-    video_folder.raw_dataset(source)
+    video_folder.DATASET.raw_dataset(source)
 
 
 def listed(text: str, name: str = "videos.csv") -> Callable[[Path], None]:
@@ -214,21 +214,21 @@ BAD = {
 def test_wrong_input_is_refused_with_its_place(source, spoil, message):
   spoil(source)
   with pytest.raises(UserError, match=message):
-    video_folder.raw_dataset(source)
+    video_folder.DATASET.raw_dataset(source)
 
 
 @pytest.mark.parametrize("option", ["split_seed", "num_splits"])
 def test_options_of_random_splits_are_refused_where_splits_are_given(source, option):
   with pytest.raises(UserError, match=rf"--{option}=3 .* random class splits, but .*classes.jsonl gives each class"):
-    video_folder.raw_dataset(source, **{option: 3})
+    video_folder.DATASET.raw_dataset(source, **{option: 3})
 
 
 def test_videos_that_would_validate_without_validation_classes_are_a_warning(source, capsys):
   write_list(source, f"{HEADER}{LINE}playing_guitar/a.mp4,playing guitar,val\nb.mp4,playing guitar,\n")
-  video_folder.raw_dataset(source)
+  video_folder.DATASET.raw_dataset(source)
   assert capsys.readouterr().err == ""
   write_classes(source, [CLASSES[0], {**CLASSES[1], "split": "test"}, CLASSES[2]])
-  assert [entry.split for entry in video_folder.raw_dataset(source).entries] == ["test", "val", "train"]
+  assert [entry.split for entry in video_folder.DATASET.raw_dataset(source).entries] == ["test", "val", "train"]
   assert (f"warning: 1 videos of seen classes are given the split 'val' ({source}/videos.csv:3 is the first), but no class"
           in capsys.readouterr().err)
 
@@ -243,19 +243,19 @@ def test_a_split_of_a_video_needs_classes_that_are_divided(source):
   write_classes(source, undivided(CLASSES))
   write_list(source, f"{HEADER}{LINE}playing_guitar/a.mp4,playing guitar,test\n")
   with pytest.raises(UserError, match=r"videos.csv:3: .* split 'test', but the classes in .* are not divided"):
-    video_folder.raw_dataset(source)
+    video_folder.DATASET.raw_dataset(source)
 
 
 def test_a_source_that_is_no_folder_and_a_list_of_another_kind_are_refused(source):
   with pytest.raises(UserError, match="There is no folder .*absent"):
-    video_folder.raw_dataset(source / "absent", videos=source / "videos.csv")
+    video_folder.DATASET.raw_dataset(source / "absent", videos=source / "videos.csv")
   with pytest.raises(UserError, match=r"videos.xlsx is not a list of videos .* named .csv or .jsonl"):
-    video_folder.raw_dataset(source, videos=source / "videos.xlsx")
+    video_folder.DATASET.raw_dataset(source, videos=source / "videos.xlsx")
   with pytest.raises(UserError, match="Cannot read .*other.csv: no such file"):
-    video_folder.raw_dataset(source, videos=source / "other.csv")
+    video_folder.DATASET.raw_dataset(source, videos=source / "other.csv")
 
 
 def test_relative_sources_name_the_same_files(source, monkeypatch):
   monkeypatch.chdir(source.parent)
   relative = Path(os.path.relpath(source))
-  assert video_folder.raw_dataset(relative).entries == video_folder.raw_dataset(source).entries
+  assert video_folder.DATASET.raw_dataset(relative).entries == video_folder.DATASET.raw_dataset(source).entries

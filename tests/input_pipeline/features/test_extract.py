@@ -225,7 +225,7 @@ def test_fingerprint_tells_weights_and_views_apart(weights):
 
 def test_fingerprint_of_the_toys_weights_is_that_of_the_first_version():
   """Prepared datasets hold it; with another, they would have to be prepared anew."""
-  networks = load_network("tsm", toy_actions.TSM_WEIGHTS), load_network("bit", toy_actions.BIT_WEIGHTS)
+  networks = [load_network(*weights) for weights in toy_actions.DATASET.weights.items()]      # of TSM, of BiT
   assert Extractor(*networks, devices=ONE).fingerprint() == (
       "c84ac69fae297f7680b854c5e36a9beaa0f3bfbe23b194a116d55a1ef4066db9")
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_splits import ClassSplits, RandomSplits, random_splits, read_splits, write_splits
+from input_pipeline.metadata.class_splits import ClassSplit, by_seen, random_splits, read_splits, write_splits
 
 GOOD = {"seen": [4, 0], "val": [[1], [2]], "test": [[2, 3], [3, 1]]}
 
 
 def test_written_splits_are_read_back_in_their_own_order(tmp_path):
-  splits = ClassSplits((4, 0), ((1,), (2,)), ((2, 3), (3, 1)))
+  splits = (ClassSplit((4, 0), (1,), (2, 3)), ClassSplit((4, 0), (2,), (3, 1)))
   write_splits(tmp_path / "class_splits.json", splits)
   assert json.loads((tmp_path / "class_splits.json").read_text()) == GOOD
   assert read_splits(tmp_path / "class_splits.json", num_classes=5) == splits
@@ -46,20 +46,33 @@ def test_missing_list_is_refused(tmp_path):
 
 def test_random_splits_halve_the_classes_anew_each_time_and_depend_on_the_seed_alone():
   drawn = random_splits(101, seed=7)
-  assert len(drawn.divisions) == 10 and len(set(drawn.divisions)) == 10
-  for seen, val, test in drawn.divisions:
-    assert (len(seen), val, len(test)) == (51, ((),), 1) and len(test[0]) == 50
-    assert sorted(seen + test[0]) == list(range(101))
-  assert random_splits(101, seed=7, num_splits=3).divisions == drawn.divisions[:3]
-  assert random_splits(101, seed=8).divisions[0] != drawn.divisions[0]
-  often_seen = np.mean([[c in division.seen for c in range(101)] for division in random_splits(101, 0, 200).divisions], 0)
+  assert len(drawn) == len(set(drawn)) == 10
+  for seen, val, test in drawn:
+    assert (len(seen), val, len(test)) == (51, (), 50)
+    assert sorted(seen + test) == list(range(101))
+  assert random_splits(101, seed=7, num_splits=3) == drawn[:3]
+  assert random_splits(101, seed=8)[0] != drawn[0]
+  often_seen = np.mean([[c in split.seen for c in range(101)] for split in random_splits(101, 0, 200)], 0)
   assert abs(often_seen - 51 / 101).max() < 0.15      # each class in half of them
 
 
 def test_written_random_splits_are_read_back(tmp_path):
   drawn = random_splits(5, seed=3, num_splits=2)
-  write_splits(tmp_path / "class_splits.json", drawn)
+  write_splits(tmp_path / "class_splits.json", drawn, seed=3)
+  written = json.loads((tmp_path / "class_splits.json").read_text())
+  assert written == {"seed": 3, "divisions": [{"seen": list(seen), "val": [[]], "test": [list(test)]}
+                                              for seen, _, test in drawn]}
   assert read_splits(tmp_path / "class_splits.json", num_classes=5) == drawn
+
+
+def test_given_splits_may_differ_in_their_seen_classes_and_those_that_share_them_are_together(tmp_path):
+  shared = (ClassSplit((4, 0), (1,), (2, 3)), ClassSplit((4, 0), (2,), (3, 1)))
+  splits = (*shared, ClassSplit((1, 2), (), (0, 3)))
+  assert by_seen(splits) == [shared, splits[2:]] and by_seen(()) == []
+  write_splits(tmp_path / "class_splits.json", splits)
+  assert json.loads((tmp_path / "class_splits.json").read_text()) == {
+      "divisions": [GOOD, {"seen": [1, 2], "val": [[]], "test": [[0, 3]]}]}
+  assert read_splits(tmp_path / "class_splits.json", num_classes=5) == splits
 
 
 @pytest.mark.parametrize("value, message", [

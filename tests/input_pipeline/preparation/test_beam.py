@@ -8,8 +8,8 @@ import pytest
 from input_pipeline import prepare
 from input_pipeline.errors import Failure, UserError
 from input_pipeline.videos import decode
-from tests.input_pipeline.small_preparation import chunks, inputs, run, small, videos_read, whole
 from tests.input_pipeline.preparation.test_shards import files_of, run_shards
+from tests.input_pipeline.small_preparation import chunks, inputs, run, small, videos_read, whole
 
 __all__ = ["inputs", "small", "videos_read", "whole"]     # the fixtures
 

@@ -1,5 +1,6 @@
 """Features of one's own in place of TSM's, and several views of a video, by the command that prepares a dataset."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -147,7 +148,7 @@ def test_flags_that_do_not_go_with_features_are_refused(features, tmp_path, flag
 def test_predictions_without_features_or_names_are_refused(features, tmp_path, monkeypatch):
   with pytest.raises(UserError, match="--concept_predictions=.* goes with --features=FOLDER only"):
     prepare.prepare("toy_actions", tmp_path, concept_predictions=tmp_path / "p.json")
-  monkeypatch.delattr(toy_actions, "BIT_WEIGHTS")
+  monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, has_vocabulary=False))
   with pytest.raises(UserError, match="needs the names of its objects: give --concepts"):
     prepare.prepare("toy_actions", tmp_path, features=features, concept_predictions=tmp_path / "p.json")
 

@@ -1,11 +1,11 @@
 """What may be asked of `prepare`: which dataset takes which flag, and the command that asks for the same."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 
 import pytest
 
-from input_pipeline import datasets
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
 from input_pipeline.preparation.options import PrepareOptions
@@ -16,16 +16,16 @@ from tests.input_pipeline.small_preparation import small_raw_dataset
 
 @pytest.fixture
 def taken(monkeypatch) -> dict:
-  """What toy_actions' `raw_dataset`, which now takes some flags, was called with."""
+  """What toy_actions' `read`, which now takes some flags, was called with."""
   taken = {}
 
-  def raw_dataset(source: Path, metadata: Path, classes: Path | None = None, split_seed: int = 0,
-                 suffixes: frozenset[str] = frozenset({".mp4"})) -> RawDataset:
+  def read(source: Path, metadata: Path, classes: Path | None, split_seed: int,
+           suffixes: frozenset[str] = frozenset({".mp4"})) -> RawDataset:
     taken.update(source=source, metadata=metadata, classes=classes, split_seed=split_seed, suffixes=suffixes)
     return small_raw_dataset(source)
 
-  monkeypatch.setitem(datasets.DATASETS, "toy_actions", "input_pipeline.datasets.toy_actions")
-  monkeypatch.setattr(toy_actions, "raw_dataset", raw_dataset)
+  monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(
+      toy_actions.DATASET, read=read, options={"split_seed": 0, "classes": None, "metadata": None}, reads_features=True))
   return taken
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from input_pipeline.datasets.toy_actions.toy_actions_dataset_builder import Builder
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures
 from input_pipeline.metadata.descriptions import ActionClass
-from input_pipeline.preparation.tfds_builder import Content
+from input_pipeline.preparation.tfds_builder import Content, builder_class
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
 VIEWS = np.array([[0.1, 1, 2, 3, -5], [0.3, 2, 0, 3, 5], [0.2, 6, 1, 3, 0]], np.float32)
@@ -19,8 +18,8 @@ def written(folder, num_views):
   store = FeatureStore(folder / "work", entries)
   store.add(1, NO_STAMP, VideoFeatures(VIEWS[:num_views], np.arange(20, dtype=np.int32), np.zeros(20, np.float32), 7))
   store.flush()
-  content = Content(RawDataset(entries, [ActionClass("x", "")], [], None, {}), store, {0: "no such file"}, {})
-  builder = Builder(content=content, data_dir=folder, file_format="array_record")
+  content = Content(RawDataset(entries, [ActionClass("x", "")], [], (), {}), store, {0: "no such file"}, {})
+  builder = builder_class("toy_actions")(content=content, data_dir=folder, file_format="array_record")
   builder.download_and_prepare(download_dir=folder / "downloads")
   (example,) = tfds.builder_from_directory(str(builder.data_path)).as_data_source("train")
   return example
@@ -40,6 +39,6 @@ def test_several_views_are_written_beside_their_mean(tmp_path):
 
 
 def test_dataset_without_a_single_feature_is_not_written(tmp_path):
-  content = Content(RawDataset([], [], [], None, {}), FeatureStore(tmp_path / "work", []), {}, {})
+  content = Content(RawDataset([], [], [], (), {}), FeatureStore(tmp_path / "work", []), {}, {})
   with pytest.raises(ValueError, match="no video has features"):
-    Builder(content=content, data_dir=tmp_path, file_format="array_record")
+    builder_class("toy_actions")(content=content, data_dir=tmp_path, file_format="array_record")

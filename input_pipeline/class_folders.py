@@ -1,7 +1,7 @@
 """Datasets whose videos lie in a folder a class, with a published class list and random halves of seen classes.
 
-    read_raw_dataset("ucf101", source=Path("/data/UCF-101"), metadata=Path("data/metadata"), suffixes=VIDEO_SUFFIXES,
-                    split_seed=0, num_splits=10)
+    read("ucf101", source=Path("/data/UCF-101"), metadata=Path("data/metadata"), split_seed=0, num_splits=10)
+    DatasetSpec(read=functools.partial(class_folders.read, "ucf101"), options=class_folders.OPTIONS, ...)
 
 The folders may lie at any depth, so that it does not matter whether `source` is their folder or one above it. A video
 belongs to the class of the folder that it lies in.
@@ -17,15 +17,16 @@ from input_pipeline.errors import UserError
 from input_pipeline.metadata import published
 from input_pipeline.metadata.class_names import class_index, label_folders
 from input_pipeline.metadata.class_splits import random_splits
-from input_pipeline.raw_dataset import RawDataset, VideoEntry, check, entry_name
-from input_pipeline.videos.find_files import read_tree
+from input_pipeline.raw_dataset import RawDataset, VideoEntry, entry_name
+from input_pipeline.videos.find_files import VIDEO_SUFFIXES, read_tree
 
+OPTIONS = {"metadata": None, "split_seed": 0, "num_splits": 10}      # of `read`, for a DatasetSpec
 SHOWN = 10      # files that an error lists
 
 
-def read_raw_dataset(
-    name: str, source: Path, metadata: Path, suffixes: frozenset[str], split_seed: int, num_splits: int,
-    hints: Mapping[str, str] = {},
+def read(
+    name: str, source: Path, metadata: Path, split_seed: int, num_splits: int,
+    suffixes: frozenset[str] = VIDEO_SUFFIXES, hints: Mapping[str, str] = {},
 ) -> RawDataset:
   """The videos below `source`, in the order of their paths, and what is published about their classes.
 
@@ -36,9 +37,9 @@ def read_raw_dataset(
     name: folder of the class list below `metadata`, which may also be that folder itself.
     source: folder of the videos.
     metadata: folder of published class lists.
-    suffixes: of the files that are videos, or features of videos.
     split_seed: that the class splits are drawn from.
     num_splits: how many.
+    suffixes: of the files that are videos, or features of videos.
     hints: as for `find_files.read_tree`.
 
   Raises:
@@ -53,12 +54,12 @@ def read_raw_dataset(
   tree = read_tree(source, suffixes, hints)
   labels = label_folders(dict.fromkeys(path.parent for path in tree.files), index)
   look_for_copies(((path, labels[path.parent]) for path in tree.files), renamed_are_mistakes=False)
-  seen = set(splits.divisions[0].seen)
+  seen = set(splits[0].seen)
   entries = []
   for path in tree.files:
     label = labels[path.parent]
     entries.append(VideoEntry(entry_name(path, tree.root), path, label, "train" if label in seen else "test"))
-  return check(RawDataset(entries, classes, [], splits, published.find_extras(folder, classes)))
+  return RawDataset(entries, classes, [], splits, published.find_extras(folder, classes), split_seed)
 
 
 def look_for_copies(labelled: Iterable[tuple[Path, int]], renamed_are_mistakes: bool = True) -> None:

@@ -1,12 +1,10 @@
-"""Word-level text backbones: word ids to token vectors, by a table alone or by a recurrent network behind it.
+"""Word vectors and a recurrent network as a text tower: word ids to token vectors.
 
-    backbone = EmbeddingBackbone(num_words=13561, word_dim=300)
-    backbone = RNNBackbone(13561, 300, cell="gru", hidden_dim=512, bidirectional=True, dropout_rate=0.1)
-    params = backbone.init(key, texts, True)
-    hidden = backbone.apply(params, texts, deterministic=True)      # Texts -> (N, H)
+    tower = RNNTower(13561, 300, cell="gru", hidden_dim=512, bidirectional=True, dropout_rate=0.1)
+    hidden = tower.apply(params, texts, deterministic=True)      # Texts -> (N, H)
 
 Shapes: S texts with N token slots in all (see ragged.py), L the longest, E width of the word vectors, H of the token
-vectors, G gates a cell. They stand in for `BertBackbone`, but no part of them is a function worth keeping.
+vectors, G gates a cell.
 """
 
 from collections.abc import Callable
@@ -16,43 +14,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from ml_collections import ConfigDict
 
 from er_jax.dropout import Dropout
+from er_jax.text import embedding
 from er_jax.text.bank import Texts
 from er_jax.text.ragged import Ragged, pad, token_mask, unpad
+from er_jax.text.tower import TowerSpec
+from input_pipeline.errors import unknown
 
 
-class EmbeddingBackbone(nn.Module):
-  """The word vectors themselves, H = E; unused slots hold any.
-
-  Parameters: embedding/embedding (num_words, E), at first normal with variance 1, as torch.nn.Embedding's.
-
-  Attributes:
-    num_words: size of the vocabulary; ids are in [0, num_words).
-    word_dim: E.
-    dtype: of what is returned.
-  """
-  num_words: int
-  word_dim: int
-  dtype: jnp.dtype = jnp.float32
-
-  @property
-  def width(self) -> int:
-    """H."""
-    return self.word_dim
-
-  @property
-  def can_be_cached(self) -> bool:
-    """Whether there is a frozen part whose output is worth keeping: a table is as fast as what would be kept."""
-    return False
-
-  @nn.compact
-  def __call__(self, texts: Texts, deterministic: bool) -> Array:
-    del deterministic
-    return _embedding(self.num_words, self.word_dim, self.dtype)(texts.tokens)
-
-
-class RNNBackbone(nn.Module):
+class RNNTower(nn.Module):
   """Word vectors, dropout on them, and a one-layer GRU or LSTM of PyTorch's equations; zeros on unused slots.
 
   A text is read by itself, from zeros; backwards from its last token. The two directions are averaged.
@@ -90,13 +62,13 @@ class RNNBackbone(nn.Module):
 
   @nn.compact
   def __call__(self, texts: Texts, deterministic: bool) -> Array:
-    words = _embedding(self.num_words, self.word_dim, self.dtype)(texts.tokens)
+    words = embedding.word_vectors(self.num_words, self.word_dim, self.dtype)(texts.tokens)
     words = Dropout(self.dropout_rate, name="dropout")(words, texts.ragged.token_rows, deterministic)
     return RNN(self.cell, self.hidden_dim, self.bidirectional, self.dtype, name="rnn")(words, texts.ragged)
 
 
 class RNN(nn.Module):
-  """One recurrent layer over ragged sequences, (N, E) to (N, H); see `RNNBackbone`."""
+  """One recurrent layer over ragged sequences, (N, E) to (N, H); see `RNNTower`."""
   cell: str
   hidden_dim: int
   bidirectional: bool
@@ -135,7 +107,7 @@ class RNN(nn.Module):
 
 
 class DirectionWeights(NamedTuple):
-  """What reads texts in one direction; float32, shapes in `RNNBackbone`."""
+  """What reads texts in one direction; float32, shapes in `RNNTower`."""
   input_kernel: Array
   hidden_kernel: Array
   input_bias: Array
@@ -190,5 +162,14 @@ def _lstm(state: tuple[Array, ...], inputs: Array, recurrent: Array) -> tuple[Ar
 CELLS = {"gru": Cell(3, 1, _gru), "lstm": Cell(4, 2, _lstm)}
 
 
-def _embedding(num_words: int, word_dim: int, dtype: jnp.dtype) -> nn.Embed:
-  return nn.Embed(num_words, word_dim, dtype=dtype, embedding_init=nn.initializers.normal(1.0), name="embedding")
+def module(config: ConfigDict, num_words: int, word_dim: int, dtype: jnp.dtype) -> RNNTower:
+  """The tower of `config.model.text_backbone` on so many word vectors. Raises: UserError for an unknown cell."""
+  if config.cell not in CELLS:
+    raise unknown("config.model.text_backbone.cell", config.cell, CELLS)
+  return RNNTower(num_words, word_dim, config.cell, config.hidden_dim, config.bidirectional, config.dropout_rate, dtype)
+
+
+_WEIGHTS = {"input_kernel": "weight_ih", "hidden_kernel": "weight_hh", "input_bias": "bias_ih", "hidden_bias": "bias_hh"}
+TOWER: TowerSpec = embedding.word_tower(module, {
+    f"rnn/{direction}/{ours}": f"rnn.{theirs}_l0{suffix}" for ours, theirs in _WEIGHTS.items()
+    for direction, suffix in (("forward", ""), ("backward", "_reverse"))})

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from er_jax.text.bank import TextBank, Texts, concatenate_texts, gather_texts
-from er_jax.text.word_vectors import EmbeddingBackbone, RNNBackbone
+from er_jax.text.bank import TextBank, TextReferences, Texts, concatenate_texts, gather_texts
+from er_jax.text.embedding import EmbeddingTower
+from er_jax.text.rnn import RNNTower
 
 NUM_WORDS, WORD_DIM, HIDDEN = 11, 6, 5
 GATES = {"gru": 3, "lstm": 4}
@@ -19,15 +20,16 @@ SPARE = 4                                         # unused slots behind the text
 def lay(ids=range(len(TOKENS)), rows=None, spare: int = SPARE) -> Texts:
   bank, ids = TextBank.build(TOKENS), np.array(list(ids), np.int32)
   capacity = bank.capacity(ids, 1)
-  return gather_texts(bank, ids, ids if rows is None else rows, capacity._replace(tokens=capacity.tokens + spare))
+  references = TextReferences(ids, capacity._replace(tokens=capacity.tokens + spare))
+  return gather_texts(bank, references, ids if rows is None else rows)
 
 
 def by_text(hidden, ids=range(len(TOKENS))) -> list[np.ndarray]:
   return np.split(np.asarray(hidden), np.cumsum(LENGTHS[list(ids)]))[:-1]
 
 
-def rnn(cell="gru", bidirectional=True, **fields) -> RNNBackbone:
-  return RNNBackbone(NUM_WORDS, WORD_DIM, cell, HIDDEN, bidirectional, **fields)
+def rnn(cell="gru", bidirectional=True, **fields) -> RNNTower:
+  return RNNTower(NUM_WORDS, WORD_DIM, cell, HIDDEN, bidirectional, **fields)
 
 
 def torch_twin(params, cell: str, bidirectional: bool):
@@ -155,13 +157,13 @@ def test_number_of_parameters_at_the_published_sizes():
   def shapes_of(backbone):
     return jax.eval_shape(lambda: backbone.init(jax.random.key(0), lay(), True))
 
-  shapes = shapes_of(RNNBackbone(13561, 300, "gru", 512, True))
+  shapes = shapes_of(RNNTower(13561, 300, "gru", 512, True))
   assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 13561 * 300 + 2 * 3 * 512 * (300 + 512 + 2)
-  assert [leaf.shape for leaf in jax.tree.leaves(shapes_of(EmbeddingBackbone(13561, 300)))] == [(13561, 300)]
+  assert [leaf.shape for leaf in jax.tree.leaves(shapes_of(EmbeddingTower(13561, 300)))] == [(13561, 300)]
 
 
 def test_embedding_looks_words_up_and_starts_normal():
-  texts, backbone = lay(), EmbeddingBackbone(NUM_WORDS, WORD_DIM)
+  texts, backbone = lay(), EmbeddingTower(NUM_WORDS, WORD_DIM)
   params = backbone.init(jax.random.key(0), texts, True)
   table = np.asarray(params["params"]["embedding"]["embedding"])
   hidden = backbone.apply(params, texts, False)
@@ -169,11 +171,11 @@ def test_embedding_looks_words_up_and_starts_normal():
   for vectors, ids in zip(by_text(hidden), TOKENS):
     np.testing.assert_array_equal(vectors, table[ids])
   assert backbone.width == WORD_DIM and not backbone.can_be_cached
-  large = EmbeddingBackbone(1000, 50).init(jax.random.key(0), texts, True)["params"]["embedding"]["embedding"]
+  large = EmbeddingTower(1000, 50).init(jax.random.key(0), texts, True)["params"]["embedding"]["embedding"]
   assert abs(float(large.mean())) < 0.02 and abs(float(large.std()) - 1) < 0.02
 
 
-@pytest.mark.parametrize("backbone", [rnn("gru"), rnn("lstm"), EmbeddingBackbone(NUM_WORDS, WORD_DIM)],
+@pytest.mark.parametrize("backbone", [rnn("gru"), rnn("lstm"), EmbeddingTower(NUM_WORDS, WORD_DIM)],
                          ids=["gru", "lstm", "embedding"])
 def test_bfloat16_activations_stay_near_float32(backbone):
   texts = lay()

@@ -1,0 +1,217 @@
+"""Runs of an experiment: train and evaluate a model for each set of seen classes, in a workdir.
+
+    results = run(config)                                  # in runs/METHOD-DATASET
+    results = run(config, "runs/a", mode="eval")           # the content of results.json
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from er_jax import cross_dataset, evaluate, train
+from er_jax.experiment import Experiment
+from er_jax.methods import METHODS
+from er_jax.results import plots, tables
+from er_jax.workdir import claim
+from input_pipeline import files, loaders
+from input_pipeline.dataset import Dataset, dataset_path
+from input_pipeline.dataset import open_dataset as open_prepared
+from input_pipeline.datasets import DATASETS
+from input_pipeline.errors import UserError
+from input_pipeline.metadata import corrections
+from input_pipeline.metadata.class_splits import by_seen
+
+
+def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_eval", checkpoint: str | None = None,
+        test_dataset: str | None = None, test_corrections: str | None = None) -> dict | None:
+  """Trains, evaluates, or both.
+
+  Args:
+    config: the experiment.
+    workdir: the run's folder; runs/METHOD-DATASET if None.
+    mode: train_and_eval, train or eval.
+    checkpoint: with mode `eval`, evaluate these parameters instead of the workdir's best ones.
+    test_dataset: with mode `eval`, test on the dataset of this name instead of the one that was trained on.
+    test_corrections: a file of other descriptions for its classes.
+
+  Returns:
+    The content of results.json; None where nothing was evaluated.
+
+  Raises:
+    UserError: for anything wrong in the config, the data or the workdir.
+  """
+  METHODS.check(config.method)
+  DATASETS.check(config.data.dataset)
+  folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")
+  if mode == "eval" and not checkpoint and not any((folder / name).is_dir() for name in ("checkpoints", "split0")):
+    raise UserError(f"No run in {folder}: it has no checkpoints. Train first (--mode=train), or name a checkpoint with "
+                    "--checkpoint.")
+  dataset = open_dataset(config)
+  if test_dataset:
+    tested = _open(config.data.data_dir, test_dataset, test_corrections)
+    return _test_elsewhere(config, folder, dataset, tested, checkpoint, test_corrections or "")
+  models = _models(config, folder, dataset)
+  if mode == "eval":
+    _require_models([model.workdir for model in models], checkpoint)
+  _require_videos([model.dataset for model in models], mode)      # or it would end with an error after all the training
+  if len(models) == 1:
+    results = _run_model(config, models[0], mode, checkpoint)
+  else:
+    with claim(folder, config, None, mode, compare=not checkpoint):
+      _forget_results(folder, mode)
+      results = []
+      for model in models:      # until one is told to stop
+        results.append(_run_model(config, model, mode, checkpoint))
+        if results[-1] is None:
+          break
+      results = _gather(config, folder, dataset, results) if results[-1] else results[-1]
+  if results is None:
+    _say(f"Stopped, with everything saved in {folder}. The same command goes on from there.")
+  elif mode == "train":
+    _say(f"Trained. Evaluate with --mode=eval --workdir={folder}")
+  return results or None
+
+
+class _Model(NamedTuple):
+  """A model to train: where, on a dataset of one set of seen classes, and what a person is told of it."""
+  workdir: Path
+  dataset: Dataset
+  title: str = ""
+
+  @property
+  def is_one_of_several(self) -> bool:
+    """Whether the run has a model for each of several sets of seen classes."""
+    return bool(self.title)
+
+
+def _models(config: ConfigDict, folder: Path, dataset: Dataset) -> list[_Model]:
+  """One in FOLDER, or one in each FOLDER/splitK where class splits have different seen classes."""
+  groups = by_seen(dataset.class_splits)
+  if len(groups) <= 1:
+    if (folder / "split0").is_dir() and not (folder / "checkpoints").is_dir():
+      raise UserError(f"{folder} holds a run of an earlier version, which kept the model of a single class split in "
+                      f"{folder / 'split0'}. Give --workdir={folder / 'split0'}, or another one.")
+    return [_Model(folder, dataset)]
+  if config.data.split_index:
+    raise UserError(f"config.data.split_index is {config.data.split_index}, but {dataset.name} is split at random, with a "
+                    "model for each split; leave it at 0. All splits are trained, or the first config.data.max_splits.")
+  return [_Model(folder / f"split{k}", dataclasses.replace(dataset, class_splits=group), f"train {config.method}, split{k}")
+          for k, group in enumerate(groups[:config.data.max_splits or None])]
+
+
+def _require_models(workdirs: list[Path], checkpoint: str | None) -> None:
+  """Raises: UserError if a model is not there, or one is to be tested on the splits of others."""
+  if checkpoint and len(workdirs) > 1:
+    raise UserError(f"--checkpoint={checkpoint} is one model, but the dataset has {len(workdirs)} random class splits, and "
+                    "the unseen classes of one are seen in another. Evaluate the run without --checkpoint, each split by "
+                    "its own model; or, if the model saw none of the classes, only one split: --config.data.max_splits=1.")
+  missing = [workdir for workdir in workdirs if not checkpoint and not (workdir / "checkpoints").is_dir()]
+  if missing:
+    raise UserError(f"No model in {', '.join(map(str, missing))}: train to the end with --mode=train; or evaluate only the "
+                    f"first splits, with --config.data.max_splits={workdirs.index(missing[0]) or 1}.")
+
+
+def _require_videos(datasets: list[Dataset], mode: str) -> None:
+  """Raises: UserError if any of the models would have no video to be trained on, or to be tested on."""
+  for dataset in datasets:
+    if mode != "eval" and not dataset.divides_videos:
+      loaders.examples(dataset, "train", dataset.class_splits[0].seen)
+    if mode != "train" and dataset.class_splits:
+      evaluate.held_out_videos(dataset, "test")
+
+
+def _run_model(config: ConfigDict, model: _Model, mode: str, checkpoint: str | None) -> dict | None:
+  """Trains and evaluates one model. Returns its results, {} where nothing was evaluated; None if it was told to stop."""
+  experiment = Experiment(config, model.workdir, model.dataset, title=model.title)
+  data = None if checkpoint else experiment.data
+  with claim(model.workdir, config, data, mode, compare=not checkpoint):
+    _forget_results(model.workdir, mode)
+    if mode != "eval" and not train.train(experiment):
+      return None
+    return {} if mode == "train" else _evaluate(experiment, checkpoint, show=not model.is_one_of_several)
+
+
+def _forget_results(folder: Path, mode: str) -> None:
+  """What is there is soon no longer true, if it is trained on."""
+  if mode != "eval" and jax.process_index() == 0:
+    (folder / "results.json").unlink(missing_ok=True)
+
+
+def _evaluate(experiment: Experiment, checkpoint: str | None, show: bool) -> dict:
+  """Results, with pictures and tables for a person; `show` prints the table."""
+  folder, dataset = experiment.workdir, experiment.dataset
+  results, predictions, videos = evaluate.evaluate(experiment, checkpoint)
+  if experiment.is_main:
+    names = np.array([action.name for action in dataset.classes])
+    for split, prediction in predictions.items():
+      plots.write_pictures(folder, split, prediction, names[prediction.class_ids])
+    shown = predictions[f"test{experiment.config.data.split_index}"]
+    plots.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
+    if show:
+      tables.print_results(results)
+    _say(f"Results, predictions and pictures are in {folder}")
+  return results
+
+
+def _test_elsewhere(config: ConfigDict, folder: Path, dataset: Dataset, tested: Dataset, checkpoint: str | None,
+                    corrected: str) -> dict:
+  """Results of a model on another dataset."""
+  if len(by_seen(dataset.class_splits)) > 1:
+    raise UserError(f"--test_dataset={tested.name}: {dataset.name} has random class splits and so several models; train on "
+                    "a dataset with given ones.")
+  experiment = Experiment(config, folder, dataset)
+  with claim(folder, config, None, "eval", compare=not checkpoint):
+    results = cross_dataset.evaluate(experiment, tested, folder / f"on_{tested.name}", checkpoint, corrected)
+    if experiment.is_main:
+      tables.print_transfer(results)
+      _say(f"Results and predictions are in {folder / f'on_{tested.name}'}")
+    return results
+
+
+def _gather(config: ConfigDict, folder: Path, dataset: Dataset, of_models: list[dict]) -> dict:
+  """Puts the results and predictions of several models together in `folder`, each split under its number."""
+  splits = [(folder / f"split{k}" / "predictions" / f"test{j}.npz", entry) for k, results in enumerate(of_models)
+            for j, entry in results["splits"].items()]
+  results = {**evaluate.summarize(config.method, dataset.name, [entry for _, entry in splits]),
+             "data": of_models[0]["data"]}
+  if jax.process_index() == 0:
+    for old in (folder / "predictions").glob("test*.npz"):
+      old.unlink()
+    for number, (predictions, _) in enumerate(splits):
+      with files.replacing(folder / "predictions" / f"test{number}.npz") as file:
+        file.write(predictions.read_bytes())
+    files.write_json(folder / "results.json", results)
+    tables.print_results(results)
+    _say(f"Results and predictions of all splits are in {folder}")
+  return results
+
+
+def open_dataset(config: ConfigDict) -> Dataset:
+  """The prepared dataset, its classes described as `config.data.corrections` wants.
+
+  A dataset that needs nothing to be made from is prepared, if it is not there.
+  """
+  name, data_dir = config.data.dataset, config.data.data_dir
+  if not DATASETS.load(name).needs_source and dataset_path(data_dir, name) is None:
+    from input_pipeline import prepare  # decoding and the backbones are not needed otherwise
+    if jax.process_count() > 1:
+      raise UserError(f"Prepare the dataset before several processes use it:\n"
+                      f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}")
+    prepare.prepare(name, data_dir)
+  return _open(data_dir, name, config.data.corrections)
+
+
+def _open(data_dir: str, name: str, corrected: str | None) -> Dataset:
+  dataset = open_prepared(data_dir, name)
+  if not corrected:
+    return dataset
+  return dataclasses.replace(dataset, classes=corrections.apply(corrected, dataset.classes))
+
+
+def _say(text: str) -> None:
+  if jax.process_index() == 0:
+    print(text, flush=True)

@@ -1,0 +1,84 @@
+"""Text towers: texts to token vectors, the part below the text encoder. One file a tower, er_jax/text/NAME.py.
+
+    TOWER = TowerSpec(build=..., ...)                                   # in that file
+    tower = TOWERS.load(config.model.text_backbone.kind).build(config.model.text_backbone, dtype, dataset)
+    hidden = tower.module(texts, deterministic=True)                    # Texts -> (N, H)
+
+The leading layers that training leaves alone are a function of the text; a module's `frozen` computes them, once per
+distinct text, and the module goes on from `texts.hidden` where that is given.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+
+from er_jax.text.bank import Texts
+from er_jax.text.tokenizers import Tokenizer
+from input_pipeline.array_files import Arrays
+from input_pipeline.dataset import Dataset
+from input_pipeline.registry import Registry
+
+TOWERS = Registry("er_jax.text", "TOWER", "config.model.text_backbone.kind")
+
+
+class TowerModule(Protocol):
+  """What a tower's Flax module offers.
+
+  Attributes:
+    width: H.
+    can_be_cached: whether there is a frozen part whose output is worth keeping.
+    dtype: of what it returns.
+  """
+  width: int
+  can_be_cached: bool
+  dtype: jnp.dtype
+
+  def __call__(self, texts: Texts, deterministic: bool) -> Array:
+    """(N, H) token vectors."""
+
+  def frozen(self, texts: Texts) -> Array:
+    """(N, H): the frozen part's output; only where `can_be_cached`."""
+
+
+class TextTower(NamedTuple):
+  """A text tower and what comes with it.
+
+  Attributes:
+    module: the Flax module, see `TowerModule`.
+    tokenizer: texts to token ids of its vocabulary.
+    pretrained: {"bert/layer_0/...": array}, the parameters that do not start at random.
+    frozen: names of its parameters that do not train.
+    max_tokens: the longest text that it can read.
+  """
+  module: nn.Module
+  tokenizer: Tokenizer
+  pretrained: dict[str, np.ndarray]
+  frozen: frozenset[str]
+  max_tokens: int
+
+
+def _nothing_needed(config: ConfigDict, dataset: Dataset) -> None:
+  del config, dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerSpec:
+  """What a tower's file declares. `config` is `config.model.text_backbone`.
+
+  Attributes:
+    build: (config, dtype, dataset, frozen) -> TextTower for a dataset's words, wholly frozen if `frozen`.
+    module_of: (config, arrays, dtype) -> the module of the sizes that a published state dict says.
+    published_names: (our pattern, published template) of each parameter below "text_backbone", as in `MethodSpec`.
+    require_trainable: (config, dataset) raises UserError if the dataset lacks what training needs, though not
+      evaluation.
+  """
+  build: Callable[[ConfigDict, jnp.dtype, Dataset | None, bool], TextTower]
+  module_of: Callable[[ConfigDict, Arrays, jnp.dtype], nn.Module]
+  published_names: Mapping[str, str]
+  require_trainable: Callable[[ConfigDict, Dataset], None] = _nothing_needed

@@ -1,0 +1,84 @@
+"""A run's folder: held by one run at a time, and tied to the config and the data that the run began with.
+
+    with claim(folder, config, data, mode):       # data: from er_jax.provenance; None where there is nothing to compare
+      ...                                         # folder/config.json and folder/data.json are there
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from filelock import Timeout
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from er_jax import provenance
+from input_pipeline import files, locks
+from input_pipeline.errors import UserError
+
+CONFIG_FILE = "config.json"
+CHANGEABLE_FIELDS = frozenset({
+    "num_epochs", "eval_batch_size", "log_every_steps", "parallel", "data.data_dir", "data.split_index",
+    "data.max_splits", "data.average_views", "data.corrections"})     # of the last the content is compared
+
+
+@contextlib.contextmanager
+def claim(folder: Path, config: ConfigDict, data: dict[str, Any] | None, mode: str,
+          compare: bool = True) -> Iterator[None]:
+  """Holds the folder for this run while the block runs; writes down, or compares, what the run is made from.
+
+  Args:
+    folder: of the run; made if needed.
+    config: the experiment.
+    data: what it rests on.
+    mode: "eval" where nothing is trained; then only what bears on the scores must be as it was.
+    compare: False takes the folder whatever it holds.
+
+  Raises:
+    UserError: another run has it, it cannot be written to, or its run is of another config or other data.
+  """
+  is_main = jax.process_index() == 0
+  with _held(folder) if is_main else contextlib.nullcontext():
+    if data is not None and compare:
+      provenance.keep(folder, data, training=mode != "eval", write=is_main)
+    if compare:
+      _require_same_config(folder, config, mode)
+    if is_main and (mode != "eval" or not (folder / CONFIG_FILE).exists()):
+      files.write_json(folder / CONFIG_FILE, config.to_dict())
+    yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+  with contextlib.ExitStack() as stack:
+    try:
+      stack.enter_context(locks.exclusive(folder, wait=False))
+    except Timeout as error:
+      raise UserError(f"Workdir {folder} is in use by another run; wait for it, or give another --workdir.") from error
+    except OSError as error:
+      raise UserError(f"Cannot write to workdir {folder}: {error}.") from error
+    yield
+
+
+def as_written(config: ConfigDict) -> dict[str, Any]:
+  """What config.json holds of a config: tuples are lists there."""
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def _require_same_config(folder: Path, config: ConfigDict, mode: str) -> None:
+  path = folder / CONFIG_FILE
+  if not path.exists():
+    return
+  ours, theirs = flatten_dict(as_written(config), sep="."), flatten_dict(files.read_json(path), sep=".")
+  fixed = ours.keys() | theirs.keys()
+  if mode == "eval":
+    fixed = {name for name in fixed if name.startswith(("method", "model.", "data."))}
+  fixed -= CHANGEABLE_FIELDS
+  if mode != "eval" and config.optimizer.decay_steps == 0:
+    fixed |= {"num_epochs"}      # the schedule's length
+  if different := sorted(name for name in fixed if ours.get(name) != theirs.get(name)):
+    fields = "\n".join(f"  config.{name} is {ours.get(name)!r}, was {theirs.get(name)!r}" for name in different)
+    raise UserError(f"{folder} holds a run of another config:\n{fields}\nGive another --workdir, or the old values.")
