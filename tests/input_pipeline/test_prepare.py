@@ -74,7 +74,7 @@ def test_prepared_dataset_is_not_made_again(inputs, whole, small, capsys):
 
 
 def test_prepared_dataset_is_found_without_loading_weights(whole, small, monkeypatch):
-  monkeypatch.setattr(checkpoints, "load_tsm", None)
+  monkeypatch.setattr(checkpoints, "load", None)
   prepare.prepare("toy_actions", whole)
 
 
@@ -277,20 +277,20 @@ def test_vocabulary_must_be_that_of_the_bit_weights(inputs, small, tmp_path, mon
 
   monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, read=few_concepts))
   with pytest.raises(UserError, match="BiT weights know 25 concepts, but the dataset has a vocabulary of 24"):
-    prepare.prepare("toy_actions", tmp_path, *inputs)
+    prepare.prepare("toy_actions", tmp_path, **inputs._asdict())
 
 
 def test_a_vocabulary_of_ones_own_takes_the_place_of_the_datasets(inputs, small, whole, tmp_path):
   own = [Concept(f"own{i}", f"my thing {i}", "mine") for i in range(25)]
   write_concepts(tmp_path / "own.jsonl", own)
-  prepare.prepare("toy_actions", tmp_path, *inputs, concepts=tmp_path / "own.jsonl")
+  prepare.prepare("toy_actions", tmp_path, **inputs._asdict(), concepts=tmp_path / "own.jsonl")
   assert open_dataset(tmp_path, "toy_actions").concepts == own
   prepare.prepare("toy_actions", tmp_path, concepts=tmp_path / "own.jsonl")
   with pytest.raises(UserError, match="prepared already, but from something else: its vocabulary"):
     prepare.prepare("toy_actions", whole, concepts=tmp_path / "own.jsonl")
   write_concepts(tmp_path / "short.jsonl", own[:7])
   with pytest.raises(UserError, match="BiT weights know 25 concepts.*vocabulary of 7"):
-    prepare.prepare("toy_actions", tmp_path / "other", *inputs, concepts=tmp_path / "short.jsonl")
+    prepare.prepare("toy_actions", tmp_path / "other", **inputs._asdict(), concepts=tmp_path / "short.jsonl")
 
 
 def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_path, monkeypatch):
