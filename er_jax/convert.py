@@ -5,9 +5,9 @@
     python scripts/convert_checkpoint.py --kind=ervse --input=epoch.9.step.17000.th --output=weights/ervse
     python scripts/convert_checkpoint.py --kind=word_embedding --input=word.glove42b.th --output=weights/words
 
-KIND is tsm, bit, a method's name, or word_embedding: the word vectors alone, for `--config.init_from` of a method that
-reads words. What is read: PyTorch files (.th, .pth, .tar), .npz of the same names, and .npy of a single array. With a
-method, --config tells of its model where that is not the published one; the default is configs/KIND.py:precomputed.
+KIND is a backbone's name, a method's, or word_embedding: the word vectors alone, for `--config.init_from` of a method
+that reads words. What is read: PyTorch files (.th, .pth, .tar), .npz of the same names, .npy of a single array. With
+a method, --config tells of its model where that is not the published one; the default is configs/KIND.py:precomputed.
 A file that lacks a name, or holds one that cannot be explained, is refused with a list of all of them.
 """
 
@@ -24,7 +24,7 @@ from er_jax import config_files, published_weights
 from er_jax.methods import METHODS
 from er_jax.text.embedding import WORD_TABLE
 from input_pipeline import array_files, errors
-from input_pipeline.backbones import checkpoints
+from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.vectors import read_word_table
 
@@ -37,11 +37,12 @@ class Converted(NamedTuple):
   ignored: dict[str, str]
 
 
-def _backbone(form: checkpoints.Format) -> Callable[[str, ConfigDict | None], Converted]:
+def _backbone(name: str) -> Callable[[str, ConfigDict | None], Converted]:
   def convert(path: str, config: ConfigDict | None) -> Converted:
-    _refuse(config, form.title)
-    sizes, variables, ignored = checkpoints.read(path, form)
-    return Converted(f"{form.title}, {sizes}", variables, ignored)
+    backbone = BACKBONES.load(name)
+    _refuse(config, f"a {backbone.title}")
+    sizes, variables, ignored = backbone.load(path)
+    return Converted(f"a {backbone.title}, {sizes}", variables, ignored)
 
   return convert
 
@@ -73,8 +74,7 @@ def _refuse(config: ConfigDict | None, what: str) -> None:
 
 
 KINDS: dict[str, Callable[[str, ConfigDict | None], Converted]] = {
-    "tsm": _backbone(checkpoints.TSM_FORMAT),
-    "bit": _backbone(checkpoints.BIT_FORMAT),
+    **{name: _backbone(name) for name in BACKBONES.names()},
     "word_embedding": _word_embedding,
     **{name: _method(name) for name in METHODS.names()},
 }

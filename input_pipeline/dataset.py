@@ -78,10 +78,10 @@ class Dataset:
     path: DATA_DIR/NAME/VERSION; of one in memory, what messages call it.
     classes: in label order.
     feature_dim: D.
-    tables: the examples by the split that they are stored in, "train", "val" or "test"; under "all" those of all splits.
+    tables: the examples by the split that they are stored in, "train", "val" or "test"; "all" are all together.
     class_splits: which classes are seen, and which validate and test; none where they are not divided.
     divides_videos: whether the videos of a class are divided among train, val and test as they are stored. If not, a
-      video serves wherever its class does, and only the table "all" is in use.
+      video serves wherever its class does, and the table "all" is the only one in use.
     concepts: in concept index order; none if the dataset has no vocabulary.
     num_views: V, how many views of a video have a feature of their own; 1 where only their mean is stored.
     class_vectors: (classes, V) float32, or None if the dataset has none.
@@ -235,8 +235,8 @@ def _read_word_table(path: Path, word_list: Sequence[str] | None) -> np.ndarray 
   found = next((file for suffix in vectors.TABLE_SUFFIXES if (file := path / f"word_table{suffix}").exists()), None)
   table = found and vectors.read_word_table(found)
   if table is not None and word_list is not None and len(table) != len(word_list):
-    raise UserError(f"{path / 'word_list.json'} has {len(word_list)} words, but {found} has {len(table)} rows; they must "
-                    "be a pair, a row a word. Prepare the dataset again from files that belong together.")
+    raise UserError(f"{path / 'word_list.json'} has {len(word_list)} words, but {found} has {len(table)} rows; they "
+                    "must be a pair, a row a word. Prepare the dataset again from files that belong together.")
   return table
 
 

@@ -72,8 +72,9 @@ class DatasetSpec:
       raise ValueError(f"There is no {self.readme}; a dataset says there what it is and where it is to be had.")
     unknown = set(self.options) - set(OPTIONS)
     if self.size not in SIZES or self.features_from not in FEATURES_FROM or unknown:
-      raise ValueError(f"size is {self.size!r}, expected one of {SIZES}; features_from is {self.features_from!r}, expected "
-                       f"one of {FEATURES_FROM}; options are {tuple(self.options)}, expected some of {OPTIONS}.")
+      raise ValueError(f"size is {self.size!r}, expected one of {SIZES}; features_from is {self.features_from!r}, "
+                       f"expected one of {FEATURES_FROM}; options are {tuple(self.options)}, expected some of "
+                       f"{OPTIONS}.")
 
   def raw_dataset(self, source: Path, **options: Any) -> RawDataset:
     """What `read` finds, checked.

@@ -60,7 +60,7 @@ def run(main: Callable[[list[str]], None]) -> None:
       message = str(error).replace("\\n", "\n").replace("\\'", "'") if expected else f"{type(error).__name__}: {error}"
       lines = message.strip().splitlines()
       if any(line.startswith("Traceback") for line in lines):     # where a config file failed; the last line says why
-        message = f"{lines[0]} {lines[-1]}"
+        message = f"{lines[0]} {lines[-1].removeprefix('ValueError: ')}"
       print(f"error: {_unknown_field(argv, error) or message}", file=sys.stderr)
       sys.exit(2)
 

@@ -3,7 +3,7 @@
     python -m input_pipeline.prepare --dataset=toy_actions --data_dir=data
     python -m input_pipeline.prepare --dataset=precomputed --data_dir=data --source=DIR
 
-Each video is decoded once; both backbones see it. Features that are files already are read as they are. A run that is
+Each video is decoded once; all backbones see it. Features that are files already are read as they are. A run that is
 stopped at any point, also by kill -9 or a full disk, goes on where it was when the same command is given again:
 features wait in DATA_DIR/extraction/NAME/ until the dataset, DATA_DIR/NAME/VERSION/, is there as a whole. A video
 that cannot be read is left out and listed with its reason in skipped.jsonl beside the dataset.
@@ -22,6 +22,7 @@ from typing import Any
 from absl import flags, logging
 
 from input_pipeline import errors, files, locks
+from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import read_concepts
 from input_pipeline.preparation import beam, shards, write
@@ -33,16 +34,13 @@ from input_pipeline.preparation.shards import Shard
 from input_pipeline.raw_dataset import RawDataset
 from input_pipeline.videos.sampling import ViewSampling
 
-SHARD_OPTIONS = ("tsm", "bit", "batch_size", "num_workers")
+SHARD_OPTIONS = ("weights", "batch_size", "num_workers")
 
 
 def prepare(
     dataset: str,
     data_dir: str | Path,
     source: str | Path | None = None,
-    tsm: str | Path | None = None,
-    bit: str | Path | None = None,
-    concepts: str | Path | None = None,
     *,
     shard_index: int | None = None,
     merge: bool = False,
@@ -53,7 +51,7 @@ def prepare(
   """Makes a dataset, or finds that it is there already. Waits while another process prepares the same one.
 
   Args:
-    dataset, data_dir, source, tsm, bit, concepts, fields: the fields of `PrepareOptions`.
+    dataset, data_dir, source, fields: the fields of `PrepareOptions`; those of its `weights` by backbone, `tsm=...`.
     shard_index: extracts this shard of `num_shards`, and makes no dataset.
     merge: extracts nothing; makes the dataset of `num_shards` finished shards.
     beam_runner: extracts all shards by Apache Beam, then makes the dataset.
@@ -67,7 +65,8 @@ def prepare(
       from another source or with other weights than are given, or shards are not finished.
     OSError: if writing fails, as on a full disk; what was extracted is kept.
   """
-  options = PrepareOptions(dataset, data_dir, source, tsm, bit, concepts, **fields)
+  weights = {name: fields.pop(name) for name in BACKBONES.names() if name in fields}
+  options = PrepareOptions(dataset, data_dir, source, weights=weights, **fields)
   _require_one_way(options, shard_index, merge, beam_runner, beam_options)
   require_consistent(options)
   path = write.dataset_path(options)
@@ -118,13 +117,12 @@ def _is_prepared(options: PrepareOptions, path: Path) -> bool:
   made_of = _read_source(path)
   if options.source or options.from_features_alone:
     _require_same(path, "its source", options.root.resolve(), Path(made_of["root"]).resolve())
-  weights_given = bool(options.tsm or options.bit)
-  asked_for = options.given() | (vars(options.views) if weights_given else {})     # both are in the fingerprint
+  asked_for = options.given() | (vars(options.views) if options.weights else {})     # both are in the fingerprint
   chosen = {**vars(ViewSampling()), **made_of.get("views", {}), **made_of.get("options", {})}
   for name, value in asked_for.items():
     if name in chosen or name != "metadata":      # which datasets made by earlier versions do not tell
       _require_same(path, f"its --{name}", value, chosen.get(name))
-  if weights_given:
+  if options.weights:
     _require_same(path, "the fingerprint of its weights", feature_source(options).fingerprint(),
                   made_of.get("fingerprint"))
   there = path / "concepts.jsonl"
@@ -188,12 +186,14 @@ def _require_same(path: Path, what: str, asked_for: object, there: object) -> No
 def define_flags() -> None:
   """The command's flags; not defined on import, because other commands import this module."""
   options_lib.define_flags()
-  flags.DEFINE_string("tsm", None, "TSM weights, a published file or a converted checkpoint.")
-  flags.DEFINE_string("bit", None, "BiT weights, a published file or a converted checkpoint.")
-  flags.DEFINE_string("concepts", None, "Names and definitions of BiT's outputs: a concepts.jsonl. "
+  for name in BACKBONES.names():
+    backbone = BACKBONES.load(name)
+    flags.DEFINE_string(name, None, f"{backbone.title} weights, a published file or a converted checkpoint: for the "
+                        f"{' and the '.join(backbone.apply)} of a video. Default: the dataset's, if it has some.")
+  flags.DEFINE_string("concepts", None, "Names and definitions of the objects: a concepts.jsonl. "
                       "Default: the dataset's.")
-  flags.DEFINE_integer("temporal_samples", 1, "Clips of 8 frames that TSM sees of a video, at different times.")
-  flags.DEFINE_integer("spatial_crops", 1, "Squares that TSM sees of each frame: 1, 3 or 5.")
+  flags.DEFINE_integer("temporal_samples", 1, "Clips of 8 frames for the feature of a video, at different times.")
+  flags.DEFINE_integer("spatial_crops", 1, "Squares of each frame for the feature of a video: 1, 3 or 5.")
   flags.DEFINE_integer("dense_stride", 0, "Frames from one of the 8 frames to the next; 0 spreads them over the video.")
   flags.DEFINE_string("concept_predictions", None, "JSON file of the objects in the videos of --features.")
   flags.DEFINE_integer("batch_size", 8, "Videos a batch and device.")
@@ -208,8 +208,8 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
   """Prepares what the flags say."""
   del argv
-  names = [field.name for field in dataclasses.fields(PrepareOptions)]
-  names += ["shard_index", "merge", "beam_runner", "beam_options"]
+  names = [field.name for field in dataclasses.fields(PrepareOptions) if field.name != "weights"]
+  names += [*BACKBONES.names(), "shard_index", "merge", "beam_runner", "beam_options"]
   given = {name: getattr(flags.FLAGS, name) for name in names}
   options_lib.require_dataset(given["dataset"])
 

@@ -1,6 +1,6 @@
 """Weights under other systems' names and layouts as our variables, and back.
 
-    names = renamed(shapes, {r"layer_(\\d+)/query/kernel": r"encoder.layer.\\1.query.weight", ...})      # {ours: theirs}
+    names = renamed(shapes, {r"layer_(\\d+)/query/kernel": r"encoder.layer.\\1.query.weight", ...})   # {ours: theirs}
     variables, ignored = to_variables(arrays, shapes, names, kernels_transposed, source="model.safetensors")
     arrays = from_variables(variables, names, kernels_transposed)
 
@@ -49,8 +49,10 @@ def renamed(ours: Any, patterns: Mapping[str, str]) -> dict[str, str]:
   return found
 
 
-def to_variables(arrays: Arrays, shapes: Mapping[Key, tuple[int, ...]], names: Mapping[Key, str], axes: Axes, source: str,
-                 unneeded: tuple[Unneeded, ...] = ()) -> tuple[dict[Key, np.ndarray], dict[str, str]]:
+def to_variables(
+    arrays: Arrays, shapes: Mapping[Key, tuple[int, ...]], names: Mapping[Key, str], axes: Axes, source: str,
+    unneeded: tuple[Unneeded, ...] = (),
+) -> tuple[dict[Key, np.ndarray], dict[str, str]]:
   """The variables that are wanted, from a file's arrays.
 
   Args:
@@ -69,7 +71,8 @@ def to_variables(arrays: Arrays, shapes: Mapping[Key, tuple[int, ...]], names: M
   """
   ignored = {name: why for name in arrays for pattern, why in unneeded if re.fullmatch(pattern, name)}
   wanted = {names[key]: (key, shape) for key, shape in shapes.items()}
-  problems = [f"  missing {name} {_theirs(name, shape, axes)}" for name, (_, shape) in wanted.items() if name not in arrays]
+  problems = [f"  missing {name} {_theirs(key, shape, axes)}" for name, (key, shape) in wanted.items()
+              if name not in arrays]
   problems += [f"  unexpected {name or 'array without a name'} {array.shape}" for name, array in arrays.items()
                if name not in wanted.keys() | ignored.keys()]
   variables = {}

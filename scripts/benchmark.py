@@ -40,7 +40,7 @@ import numpy as np
 from absl import flags, logging
 
 from input_pipeline import errors
-from input_pipeline.backbones import bit, checkpoints, tsm
+from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import eval_batches, train_batches
 from scripts.benchmarking.data import SIZES, Size, random_frames, random_variables
@@ -118,25 +118,16 @@ def evaluation(ours: Recognition, peer: "Peer | None", repeats: int) -> list[Row
 
 def backbone(part: str, size: Size, with_peer: bool, repeats: int) -> list[Row]:
   """TSM's mean features or BiT's mean logits of clips, from uint8 frames."""
-  lib, config, module = {"tsm": (tsm, size.tsm, tsm.TSM), "bit": (bit, size.bit, bit.BiT)}[part]
-  network, frames = module(config), random_frames(size, config.crop)
-  pictures = frames if part == "tsm" else frames.reshape(-1, *frames.shape[2:])
-  variables = random_variables(network, jax.ShapeDtypeStruct(pictures.shape, np.float32))
-
-  @jax.jit
-  def run(variables: dict, pictures: jax.Array) -> jax.Array:
-    outputs = network.apply(variables, lib.normalize(pictures))
-    return (outputs[0] if part == "tsm" else outputs.reshape(*frames.shape[:2], -1)).mean(axis=1)
-
-  placed, placed_pictures = jax.device_put((variables, pictures))
-  calls = [lambda: np.asarray(run(placed, placed_pictures))]
+  network, config = BACKBONES.load(part), size.backbones[part]
+  frames, variables = random_frames(size, config.crop), random_variables(network.shapes(config))
+  (apply,) = network.apply.values()
+  run = jax.jit(functools.partial(apply, config))
+  placed = jax.device_put((variables, frames, np.ones(frames.shape[:2], bool)))
+  calls = [lambda: np.asarray(run(*placed))]
   if with_peer:
     from scripts.benchmarking import torch_backbones
 
-    with tempfile.TemporaryDirectory() as folder:
-      path = Path(folder) / "weights.npz"
-      checkpoints.save_npz(path, config, variables, np.float32)
-      calls.append(torch_backbones.clip_outputs(config, np.load(path), frames))
+    calls.append(torch_backbones.clip_outputs(part, config, variables, frames))
   times = measure(part, calls, repeats)
   difference = largest_difference(times[0].output, times[1].output) if with_peer else None
   what = f"{size.num_clips} clips of {frames.shape[1]} x {config.crop} x {config.crop}"
@@ -144,7 +135,8 @@ def backbone(part: str, size: Size, with_peer: bool, repeats: int) -> list[Row]:
 
 
 RECOGNITION = {"train_step": train_step, "class_encoding": class_encoding, "evaluation": evaluation}
-PARTS = (*RECOGNITION, "tsm", "bit")
+BACKBONE_PARTS = tuple(SIZES["full"].backbones)
+PARTS = (*RECOGNITION, *BACKBONE_PARTS)
 
 
 def benchmark(parts: Sequence[str], size: Size, repeats: int) -> list[Row]:
@@ -158,7 +150,7 @@ def benchmark(parts: Sequence[str], size: Size, repeats: int) -> list[Row]:
           ours = Recognition(size, Path(folder))
           rows.append(frozen_layers(ours))
         rows += function(ours, _peer(ours) if with_peer else None, repeats)
-  for part in ("tsm", "bit"):
+  for part in BACKBONE_PARTS:
     if part in parts:
       rows += backbone(part, size, with_peer, repeats)
   return rows

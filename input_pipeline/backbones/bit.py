@@ -1,21 +1,32 @@
 """BiT: which of 21,843 object concepts a picture shows (Kolesnikov et al. 2020, Big Transfer).
 
-    config, variables = checkpoints.load_bit("BiT-M-R50x1.npz")
-    logits = BiT(config).apply(variables, bit.normalize(images))   # uint8 (N, 224, 224, 3) -> (N, 21843)
+    config, variables, _ = load("BiT-M-R50x1.npz")
+    logits = BiT(config).apply(variables, normalize(images))   # uint8 (N, 224, 224, 3) -> (N, 21843)
 
 A pre-activation ResNet v2 with group norm and weight-standardised convolutions. Shapes: N pictures, H x W
-pixels, C channels last. `checkpoints.py` knows the names that the published .npz file has for the parameters.
+pixels, C channels last. Weights are the published .npz file.
 """
 
 import dataclasses
+import os
+import re
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
+from input_pipeline.array_files import Arrays, axis_length, read_npz
+from input_pipeline.backbones import checkpoints
+from input_pipeline.backbones.checkpoints import Format, Key
 from input_pipeline.backbones.convolution import convolve, max_pool
+from input_pipeline.backbones.declaration import OBJECTS, Backbone, Loaded
+from input_pipeline.errors import UserError
+from input_pipeline.state_dicts import as_they_are
+from input_pipeline.videos.sampling import SEGMENTS, ClipSampling, ViewSampling, bit_indices, centre_box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,3 +168,65 @@ def _by_group(x: Array, num_groups: int) -> Array:
   """(N, C) to (N, C): each channel's group's sum."""
   sums = jnp.sum(x.reshape(x.shape[0], num_groups, -1), axis=-1)
   return jnp.repeat(sums, x.shape[1] // num_groups, axis=1)
+
+
+def shapes(config: BiTConfig) -> dict:
+  """The variables' shapes and dtypes."""
+  image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  return jax.eval_shape(BiT(config).init, jax.random.key(0), image)
+
+
+def logits(config: BiTConfig, variables: Any, frames: Array, mask: Array) -> Array:
+  """uint8 (N, T, S, S, 3) and bool (N, T) to (N, num_concepts): the mean over the real frames of each clip."""
+  images = frames.reshape(-1, *frames.shape[2:])
+  of_frames = BiT(config).apply(variables, normalize(images)).reshape(*mask.shape, -1)
+  count = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
+  return jnp.sum(of_frames, axis=1, where=mask[..., None]) / count
+
+
+def sampling(config: BiTConfig, views: ViewSampling) -> ClipSampling:
+  """The centre squares of up to 8 frames, whatever the views are."""
+  del views
+
+  def frames(num_frames: int) -> np.ndarray:
+    indices = bit_indices(num_frames)
+    return np.pad(indices, (0, SEGMENTS - len(indices)), constant_values=-1)[None]
+
+  return ClipSampling(config.shorter_side, frames, lambda width, height: [centre_box(width, height, config.crop)])
+
+
+def load(path: str | os.PathLike) -> Loaded:
+  """Config and variables (`params`); see `checkpoints.load`."""
+  return checkpoints.load(path, FORMAT)
+
+
+def _config(arrays: Arrays) -> BiTConfig | None:
+  depths = checkpoints.block_counts(arrays, r"resnet/block(\d+)/unit(\d+)/", first=1)
+  if not depths:
+    return None
+  width = axis_length(arrays, "resnet/root_block/standardized_conv2d/kernel", axis=3, otherwise=64)
+  same = [known for known in VARIANTS.values() if (known.depths, known.width) == (depths, width)]
+  like = same[0] if same else BiTConfig(depths, base_width=width)
+  num_concepts = axis_length(arrays, "resnet/head/conv2d/bias", axis=0, otherwise=like.num_concepts)
+  if width % like.num_groups:
+    raise UserError(
+        f"A BiT of depths {depths} and root width {width} is not one of {', '.join(VARIANTS)}, and its "
+        f"{width} channels cannot be normalised in {like.num_groups} groups.")
+  return dataclasses.replace(like, num_concepts=num_concepts)
+
+
+def _name(key: Key) -> str:
+  """("params", "block1_unit01", "norm_a", "gamma") -> "resnet/block1/unit01/a/group_norm/gamma"."""
+  *modules, leaf = key[1:]
+  name = "/".join(modules)
+  name = re.sub(r"^(block\d+)_(unit\d+)", r"\1/\2", name)
+  name = re.sub(r"\bconv_([abc])$", r"\1/standardized_conv2d", name)
+  name = re.sub(r"\bnorm_([abc])$", r"\1/group_norm", name)
+  name = re.sub(r"\bproj$", "a/proj/standardized_conv2d", name)
+  whole = {"root": "root_block/standardized_conv2d", "norm": "group_norm", "head": "head/conv2d"}
+  return f"resnet/{whole.get(name, name)}/{leaf}"
+
+
+TITLE = "BiT"
+FORMAT = Format(TITLE, shapes, read_npz, _config, _name, as_they_are, unneeded=())
+BACKBONE = Backbone(TITLE, VARIANTS, shapes, apply={OBJECTS: logits}, sampling=sampling, load=load)

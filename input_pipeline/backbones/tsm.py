@@ -1,22 +1,34 @@
 """TSM-ResNet: what moves in a clip, as one vector a frame (Lin et al. 2019, Temporal Shift Module).
 
-    config, variables = checkpoints.load_tsm("TSM_kinetics_RGB_resnet50_shift8_[...]_dense.pth")
-    features, logits = TSM(config).apply(variables, tsm.normalize(frames))   # uint8 (N, 8, 224, 224, 3)
+    config, variables, _ = load("TSM_kinetics_RGB_resnet50_shift8_[...]_dense.pth")
+    features, logits = TSM(config).apply(variables, normalize(frames))   # uint8 (N, 8, 224, 224, 3)
     features.mean(axis=1)                                                    # (N, 2048), what datasets hold
 
 A ResNet-50 v1.5 (stride on the 3x3 convolution) whose bottlenecks see a few channels of the neighbouring
-frames. Shapes: N clips, T frames (segments), H x W pixels, C channels last. `checkpoints.py` knows the names
-that the published .pth file has for the variables.
+frames. Shapes: N clips, T frames (segments), H x W pixels, C channels last. Weights are the published .pth file, or an
+.npz of its state_dict.
 """
 
 import dataclasses
+import functools
+import os
+import re
+from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from input_pipeline.array_files import Arrays, axis_length, read_npz, read_pth
+from input_pipeline.backbones import checkpoints
+from input_pipeline.backbones.checkpoints import Format, Key
 from input_pipeline.backbones.convolution import convolve, max_pool
+from input_pipeline.backbones.declaration import FEATURE, Backbone, Loaded
+from input_pipeline.state_dicts import Unneeded
+from input_pipeline.videos.sampling import ClipSampling, ViewSampling
 
 MEAN = (0.485, 0.456, 0.406)   # of ImageNet, for pixels in [0, 1]
 STD = (0.229, 0.224, 0.225)
@@ -158,3 +170,65 @@ def _norm(module: nn.Module, name: str, train: bool) -> nn.BatchNorm:
 def _pad_frames(x: Array, before: int, after: int) -> Array:
   """Zeros before and after the second axis of (N, T, H, W, C)."""
   return jnp.pad(x, ((0, 0), (before, after), (0, 0), (0, 0), (0, 0)))
+
+
+def shapes(config: TSMConfig) -> dict:
+  """The variables' shapes and dtypes."""
+  clip = jax.ShapeDtypeStruct((1, config.segments, 32, 32, 3), jnp.float32)
+  return jax.eval_shape(TSM(config).init, jax.random.key(0), clip)
+
+
+def feature(config: TSMConfig, variables: Any, frames: Array, mask: Array) -> Array:
+  """uint8 (N, T, S, S, 3) to (N, feature_dim): the mean over the frames, of which short videos repeat some."""
+  del mask
+  return jnp.mean(TSM(config).apply(variables, normalize(frames))[0], axis=1)
+
+
+def sampling(config: TSMConfig, views: ViewSampling) -> ClipSampling:
+  """The views, as they are asked for."""
+  return ClipSampling(config.shorter_side, views.frames, functools.partial(views.boxes, crop=config.crop))
+
+
+def load(path: str | os.PathLike) -> Loaded:
+  """Config and variables (`params`, `batch_stats`); see `checkpoints.load`."""
+  return checkpoints.load(path, FORMAT)
+
+
+def _read(path: Path) -> Arrays:
+  return read_npz(path) if path.suffix == ".npz" else read_pth(path)
+
+
+def _config(arrays: Arrays) -> TSMConfig | None:
+  stages = checkpoints.block_counts(arrays, r"module\.base_model\.layer(\d+)\.(\d+)\.", first=0)
+  if not stages:
+    return None
+  width = axis_length(arrays, "module.base_model.conv1.weight", axis=0, otherwise=64)
+  same = [known for known in VARIANTS.values() if (known.stage_sizes, known.width) == (stages, width)]
+  like = same[0] if same else TSMConfig()
+  num_classes = axis_length(arrays, "module.new_fc.bias", axis=0, otherwise=like.num_classes)
+  return dataclasses.replace(like, stage_sizes=stages, width=width, num_classes=num_classes)
+
+
+def _name(key: Key) -> str:
+  """("params", "layer1_0", "conv1", "kernel") -> "module.base_model.layer1.0.conv1.net.weight"."""
+  *modules, leaf = key[1:]
+  leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
+  if modules == ["new_fc"]:
+    return f"module.new_fc.{leaf}"
+  name = ".".join(modules)
+  name = re.sub(r"^(layer\d+)_(\d+)", r"\1.\2", name)
+  name = re.sub(r"^(layer\d+\.\d+\.conv1)$", r"\1.net", name)   # the published shift wraps this convolution
+  name = name.replace("downsample_conv", "downsample.0").replace("downsample_bn", "downsample.1")
+  return f"module.base_model.{name}.{leaf}"
+
+
+def _axes(key: Key, ndim: int) -> tuple[int, ...] | None:
+  """Where PyTorch has the axes of a convolution, (out, in, height, width), and of a dense layer, (out, in)."""
+  del key
+  return {4: (2, 3, 1, 0), 2: (1, 0)}.get(ndim)
+
+
+TITLE = "TSM-ResNet"
+FORMAT = Format(TITLE, shapes, _read, _config, _name, _axes, unneeded=(
+    Unneeded(r".*\.num_batches_tracked", "counts training steps, which batch norm does not need to run"),))
+BACKBONE = Backbone(TITLE, VARIANTS, shapes, apply={FEATURE: feature}, sampling=sampling, load=load)

@@ -1,6 +1,6 @@
-"""Clips -> TSM features and concepts: decoded in parallel, batched, jitted, sharded over devices, resumable.
+"""Clips -> features and concepts: decoded in parallel, batched, jitted, sharded over devices, resumable.
 
-    extractor = Extractor(*checkpoints.load_tsm(tsm_path), *checkpoints.load_bit(bit_path), batch_size=8)
+    extractor = Extractor(load_network("tsm", tsm_path), load_network("bit", bit_path), batch_size=8)
     store = FeatureStore(folder, clips)
     skipped = extract(clips, extractor, store, num_workers=2)      # {clip index: reason}
     store[0].views, store[0].concept_ids                           # (V, D) float32, (20,) int32
@@ -11,7 +11,7 @@ program is a loop over single clips: kernels there round a clip in another way a
 processor's kind. So what comes out for a clip depends on no other clip, to the last bit. GPUs and TPUs take the clips
 of a batch together, which is many times as fast; there the last bits may depend on the batch.
 
-Both backbones see the frames of one decode; more views take more time, and more memory only for their frames. At most
+All backbones see the frames of one decode; more views take more time, and more memory only for their frames. At most
 `BATCHES_AHEAD` batches of clips are decoded ahead.
 """
 
@@ -20,9 +20,9 @@ import contextlib
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +30,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from input_pipeline.backbones import bit, tsm
-from input_pipeline.errors import UserError
+from input_pipeline.backbones.declaration import FEATURE, OBJECTS, Backbone, Network
 from input_pipeline.features.store import NO_STAMP, FeatureStore, Stamp, VideoFeatures, stamp
 from input_pipeline.metadata.concepts import NO_CONCEPT, TOP_CONCEPTS
 from input_pipeline.progress import Progress
@@ -44,83 +43,76 @@ NO_FILE = "no such file"     # why a missing video is skipped
 PREPROCESSING = 1        # to be raised when the same video and weights would give other features
 
 
-@functools.partial(jax.jit, static_argnames=("tsm_config", "bit_config", "mesh", "clips_at_once"))
+class Task(NamedTuple):
+  """A backbone, and what it is there for: some of its roles."""
+
+  backbone: Backbone
+  config: Any
+  roles: tuple[str, ...]
+
+
+@functools.partial(jax.jit, static_argnames=("tasks", "mesh", "clips_at_once"))
 def features_and_concepts(
-    tsm_variables: Any,
-    bit_variables: Any,
-    tsm_frames: Array,
-    bit_frames: Array,
-    bit_mask: Array,
+    variables: Sequence[Any],
+    frames: Sequence[Array],
+    masks: Sequence[Array],
     *,
-    tsm_config: tsm.TSMConfig,
-    bit_config: bit.BiTConfig,
+    tasks: tuple[Task, ...],
     mesh: Mesh,
     clips_at_once: int,
 ) -> tuple[Array, Array, Array]:
-  """Both backbones on a batch of clips.
+  """All backbones on a batch of clips.
 
   Args:
-    tsm_variables, bit_variables: of the two networks.
-    tsm_frames: (N, V, 8, S, S, 3) uint8 RGB, V views of each clip.
-    bit_frames: (N, 8, S, S, 3) uint8 RGB.
-    bit_mask: (N, 8) bool, False on frames that only pad a clip of fewer than 8.
-    tsm_config, bit_config: what the networks are.
+    variables: of each network.
+    frames: for each network, (N, V, T, S, S, 3) uint8 RGB, V views of each clip.
+    masks: for each network, (N, V, T) bool, False on frames that only pad a clip.
+    tasks: what the networks are; together they have both roles.
     mesh: of devices, on its axis "data"; clips are divided among them.
     clips_at_once: that a network sees together, a divisor of N / devices.
 
   Returns:
-    (N, V, D) float32 features, the mean over the frames of each view; (N, 20) int32 concepts, best first, of the
-    mean logits over the real frames; (N, 20) float32 their sigmoid scores. Slots beyond the vocabulary are -1 with
-    score 0.
+    (N, V, D) float32 features of the views; (N, 20) int32 concepts, best first, of the mean logits over the views;
+    (N, 20) float32 their sigmoid scores. Slots beyond the vocabulary are -1 with score 0.
   """
 
-  def feature(frames: Array) -> Array:     # (n, 8, S, S, 3) to (n, D)
-    return jnp.mean(tsm.TSM(tsm_config).apply(tsm_variables, tsm.normalize(frames))[0], axis=1)
+  def of_network(task: Task, variables: Any, frames: Array, mask: Array) -> dict[str, Array]:
+    def of_group(group: tuple[Array, Array]) -> dict[str, Array]:
+      return {role: task.backbone.apply[role](task.config, variables, *group) for role in task.roles}
 
-  def logits(frames: Array, mask: Array) -> Array:     # (n, 8, S, S, 3) to (n, concepts)
-    images = frames.reshape(-1, *frames.shape[2:])
-    of_frames = bit.BiT(bit_config).apply(bit_variables, bit.normalize(images)).reshape(*mask.shape, -1)
-    count = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
-    return jnp.sum(of_frames, axis=1, where=mask[..., None]) / count
+    groups = [x.reshape(-1, clips_at_once, *x.shape[2:]) for x in (frames, mask)]
+    outputs = jax.lax.map(of_group, tuple(groups))
+    return {role: output.reshape(*mask.shape[:2], -1) for role, output in outputs.items()}
 
-  def in_groups(function: Callable[..., Array], *clips: Array) -> Array:
-    groups = [x.reshape(-1, clips_at_once, *x.shape[1:]) for x in clips]
-    results = jax.lax.map(lambda group: function(*group), groups)
-    return results.reshape(-1, *results.shape[2:])
-
-  def on_one_device(tsm_frames: Array, bit_frames: Array, bit_mask: Array) -> tuple[Array, Array]:
-    features = in_groups(feature, tsm_frames.reshape(-1, *tsm_frames.shape[2:]))
-    return features.reshape(*tsm_frames.shape[:2], -1), in_groups(logits, bit_frames, bit_mask)
+  def on_one_device(frames: Sequence[Array], masks: Sequence[Array]) -> dict[str, Array]:
+    return {role: output for network in zip(tasks, variables, frames, masks)
+            for role, output in of_network(*network).items()}
 
   by_clip = PartitionSpec(*mesh.axis_names)
-  features, mean_logits = jax.shard_map(on_one_device, mesh=mesh, in_specs=(by_clip,) * 3, out_specs=by_clip)(
-      tsm_frames, bit_frames, bit_mask)
-  best, ids = jax.lax.top_k(mean_logits, min(TOP_CONCEPTS, bit_config.num_concepts))
+  outputs = jax.shard_map(on_one_device, mesh=mesh, in_specs=by_clip, out_specs=by_clip)(frames, masks)
+  logits = jnp.mean(outputs[OBJECTS], axis=1)
+  best, ids = jax.lax.top_k(logits, min(TOP_CONCEPTS, logits.shape[1]))
   padding = ((0, 0), (0, TOP_CONCEPTS - ids.shape[1]))
   return (
-      features,
+      outputs[FEATURE],
       jnp.pad(ids.astype(jnp.int32), padding, constant_values=NO_CONCEPT),
       jnp.pad(jax.nn.sigmoid(best), padding),
   )
 
 
 class Extractor:
-  """The two backbones, on some devices.
+  """A network for features and one for objects, on some devices.
 
   Attributes:
     batch_size: clips a call takes at most, on all devices together.
-    feature_dim: D.
-    num_concepts: size of BiT's vocabulary.
-    shorter_side, crop: pixels, what clips are scaled and cut to.
-    views: what TSM sees of each video.
+    num_concepts: size of the vocabulary.
+    samplings: what the networks see of each video.
   """
 
   def __init__(
       self,
-      tsm_config: tsm.TSMConfig,
-      tsm_variables: Any,
-      bit_config: bit.BiTConfig,
-      bit_variables: Any,
+      feature: Network,
+      objects: Network,
       batch_size: int = 8,
       devices: Sequence[jax.Device] | None = None,
       views: ViewSampling = ViewSampling(),
@@ -128,39 +120,40 @@ class Extractor:
     """Puts the weights on the devices, by default all of this process's.
 
     Args:
-      tsm_config, tsm_variables, bit_config, bit_variables: the networks.
+      feature, objects: the networks; the same one for both runs once.
       batch_size: clips a batch and device.
       devices: that share the work.
-      views: what TSM sees of each video.
-
-    Raises:
-      UserError: if the two networks want other clips.
+      views: of each video, as they are asked for.
     """
-    if (tsm_config.shorter_side, tsm_config.crop) != (bit_config.shorter_side, bit_config.crop):
-      raise UserError(f"TSM takes frames of {tsm_config.crop} pixels, BiT of {bit_config.crop}; clips are "
-                      "decoded once for both, so choose weights of the same kind.")
+    networks = {(FEATURE, OBJECTS): feature} if feature is objects else {(FEATURE,): feature, (OBJECTS,): objects}
     mesh = Mesh(devices or jax.local_devices(), ("data",))
     self._by_clip = NamedSharding(mesh, PartitionSpec("data"))
-    self._variables = jax.device_put((tsm_variables, bit_variables), NamedSharding(mesh, PartitionSpec()))
-    self._configs = {"tsm_config": tsm_config, "bit_config": bit_config}
+    self._variables = jax.device_put(
+        tuple(network.variables for network in networks.values()), NamedSharding(mesh, PartitionSpec()))
+    self._configs = {f"{network.name}_config": network.config for network in networks.values()}
     on_cpus = mesh.devices.flat[0].platform == "cpu"
-    self._layout = {"mesh": mesh, "clips_at_once": 1 if on_cpus else batch_size}
+    self._program = {
+        "tasks": tuple(Task(network.backbone, network.config, roles) for roles, network in networks.items()),
+        "mesh": mesh, "clips_at_once": 1 if on_cpus else batch_size}
+    self._views = views
     self.batch_size = batch_size * mesh.size
-    self.feature_dim, self.num_concepts = tsm_config.feature_dim, bit_config.num_concepts
-    self.shorter_side, self.crop = tsm_config.shorter_side, tsm_config.crop
-    self.views = views
+    self.num_concepts = objects.config.num_concepts
+    self.samplings = [network.backbone.sampling(network.config, views) for network in networks.values()]
 
   def __call__(self, clips: Sequence[decode.ClipFrames]) -> tuple[Array, Array, Array]:
-    """Starts the computation on at most `batch_size` clips of these `views`; rows beyond them are padding."""
-    columns = [[getattr(clip, field) for clip in clips] for field in ("tsm", "bit", "bit_mask")]
+    """Starts the computation on at most `batch_size` clips of these `samplings`; rows beyond them are padding."""
     missing = self.batch_size - len(clips)
-    batch = [np.pad(np.stack(column), ((0, missing), *((0, 0),) * column[0].ndim)) for column in columns]
-    return features_and_concepts(*self._variables, *jax.device_put(batch, self._by_clip),
-                                 **self._configs, **self._layout)
+
+    def batch(*clips: np.ndarray) -> np.ndarray:
+      return np.pad(np.stack(clips), ((0, missing), *((0, 0),) * clips[0].ndim))
+
+    frames, masks = jax.tree.map(batch, *[(clip.frames, clip.masks) for clip in clips])
+    return features_and_concepts(self._variables, *jax.device_put((frames, masks), self._by_clip), **self._program)
 
   def fingerprint(self) -> str:
     """Hexadecimal digest of everything that decides what a video's features are."""
-    digest = hashlib.sha256(repr((PREPROCESSING, self.views, sorted(self._configs.items()))).encode())
+    views = repr(self._views).replace("ViewSampling", "Views")      # the class's name when the first were made
+    digest = hashlib.sha256(f"({PREPROCESSING}, {views}, {sorted(self._configs.items())})".encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(self._variables):
       array = np.ascontiguousarray(leaf)
       digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
@@ -214,7 +207,7 @@ def _decode(clips: Sequence[VideoEntry], pending: Sequence[int], extractor: Extr
     read_as = stamp(clips[index].path)
     if read_as == NO_STAMP:
       raise decode.VideoError(NO_FILE)
-    return read_as, decode.read_clip(clips[index].path, extractor.shorter_side, extractor.crop, extractor.views)
+    return read_as, decode.read_clip(clips[index].path, extractor.samplings)
 
   with ThreadPoolExecutor(num_workers, thread_name_prefix="decode") as pool:
     ahead: collections.deque[tuple[int, Future]] = collections.deque()

@@ -1,4 +1,4 @@
-"""Where the features of a dataset come from: from its videos, by the two backbones, or from files that hold them.
+"""Where the features of a dataset come from: from its videos, by backbones, or from files that hold them.
 
     features = feature_source(PrepareOptions("toy_actions", "data"))
     features.fingerprint()                          # names everything that decides them but the videos
@@ -6,10 +6,12 @@
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from input_pipeline.backbones import checkpoints
+from input_pipeline.backbones import BACKBONES, load_network, with_role
+from input_pipeline.backbones.declaration import OBJECTS, ROLES
 from input_pipeline.errors import UserError
 from input_pipeline.features.extract import Extractor, extract
 from input_pipeline.features.from_files import FeatureFiles
@@ -30,19 +32,21 @@ class FeatureSource(Protocol):
 
 
 class Backbones:
-  """Features and concepts that TSM and BiT see in videos."""
+  """Features and concepts that networks see in videos."""
 
-  def __init__(self, tsm: Path, bit: Path, batch_size: int, num_workers: int, views: ViewSampling):
+  def __init__(self, weights: Mapping[str, tuple[str, Path]], batch_size: int, num_workers: int, views: ViewSampling):
     """Loads the weights.
 
     Args:
-      tsm, bit: published files or converted checkpoints.
+      weights: for each role, a backbone's name, and a published file or a converted checkpoint.
       batch_size: videos a batch and device.
       num_workers: threads that decode.
-      views: what TSM sees of a video.
+      views: of a video, as they are asked for.
     """
-    self._extractor = Extractor(
-        *checkpoints.load_tsm(tsm), *checkpoints.load_bit(bit), batch_size=batch_size, views=views)
+    networks = {name: load_network(name, path) for name, path in dict(weights.values()).items()}
+    by_role = [networks[weights[role][0]] for role in ROLES]
+    self._extractor = Extractor(*by_role, batch_size=batch_size, views=views)
+    self._objects_title = by_role[ROLES.index(OBJECTS)].backbone.title
     self._num_workers = num_workers
 
   def fingerprint(self) -> str:
@@ -52,9 +56,9 @@ class Backbones:
   def fill(self, raw_dataset: RawDataset, store: FeatureStore) -> dict[int, str]:
     """See `FeatureSource`. Raises: UserError if the weights know another vocabulary than the raw dataset."""
     if self._extractor.num_concepts != len(raw_dataset.concepts):
-      raise UserError(f"The BiT weights know {self._extractor.num_concepts} concepts, but the dataset has a "
-                      f"vocabulary of {len(raw_dataset.concepts)}. Give the one that belongs to these weights with "
-                      "--concepts=concepts.jsonl; scripts/build_concepts.py makes that of ImageNet-21k.")
+      raise UserError(f"The {self._objects_title} weights know {self._extractor.num_concepts} concepts, but the "
+                      f"dataset has a vocabulary of {len(raw_dataset.concepts)}. Give the one that belongs to these "
+                      "weights with --concepts=concepts.jsonl; scripts/build_concepts.py makes that of ImageNet-21k.")
     return extract(raw_dataset.entries, self._extractor, store, self._num_workers)
 
 
@@ -71,8 +75,8 @@ def feature_source(options: PrepareOptions) -> FeatureSource:
     return FeatureFiles(predictions if predictions and predictions.exists() else None)
   if options.features:
     return FeatureFiles(options.concept_predictions)
-  tsm, bit = (_weights(kind, getattr(options, kind) or spec.weights.get(kind)) for kind in ("tsm", "bit"))
-  return Backbones(tsm, bit, options.batch_size, options.num_workers, options.views)
+  weights = choose_weights(options.weights, spec.weights)
+  return Backbones(weights, options.batch_size, options.num_workers, options.views)
 
 
 def reads_files(options: PrepareOptions) -> bool:
@@ -98,14 +102,12 @@ def require_consistent(options: PrepareOptions) -> None:
     raise UserError(f"--features={options.features} was given, but {options.dataset} has its features below --source. "
                     "Leave it out, or choose a dataset of videos.")
   if reads_files(options):
-    useless = {name: getattr(options, name) for name in ("tsm", "bit")}
-    useless |= {name: value for name, value in vars(options.views).items() if value != getattr(ViewSampling(), name)}
-    for name, value in useless.items():
-      if value is not None:
-        whose = f"the features of {options.dataset} are" if own_files else "with --features they are"
-        raise UserError(f"--{name}={value} was given, but {whose} read from files, no network computes them. "
-                        f"Leave --{name} out, or "
-                        + ("choose a dataset of videos." if own_files else "leave out --features."))
+    useless = {name: value for name, value in vars(options.views).items() if value != getattr(ViewSampling(), name)}
+    for name, value in {**options.weights, **useless}.items():
+      whose = f"the features of {options.dataset} are" if own_files else "with --features they are"
+      raise UserError(f"--{name}={value} was given, but {whose} read from files, no network computes them. "
+                      f"Leave --{name} out, or "
+                      + ("choose a dataset of videos." if own_files else "leave out --features."))
   if options.features:
     if not options.features.is_dir():
       raise UserError(f"--features={options.features} is no folder; expected one that holds NAME.npy for each video, "
@@ -116,15 +118,48 @@ def require_consistent(options: PrepareOptions) -> None:
   if options.concept_predictions:
     if not options.features:
       raise UserError(f"--concept_predictions={options.concept_predictions} goes with --features=FOLDER only; "
-                      "otherwise BiT predicts the objects.")
+                      "otherwise a network predicts the objects.")
     if not options.concepts and not options.spec.has_vocabulary:
       raise UserError(f"--concept_predictions={options.concept_predictions} needs the names of its objects: give "
                       "--concepts=concepts.jsonl.")
 
 
-def _weights(kind: str, path: Path | None) -> Path:
-  """The weights that the user gave or that come with the dataset, if there are some."""
-  if path is None:
-    raise UserError(f"This dataset comes without weights: give --{kind}=WEIGHTS, a published file or a "
-                    "converted checkpoint.")
-  return path
+def choose_weights(given: Mapping[str, Path], own: Mapping[str, Path]) -> dict[str, tuple[str, Path]]:
+  """Which backbone has each role: of those that were given, or else of the dataset's own, the one that gives it.
+
+  A backbone of that role alone goes before one that has the other role too.
+
+  Args:
+    given, own: weights by backbone.
+
+  Returns:
+    {role: (backbone, weights)}.
+
+  Raises:
+    UserError: there are none or several for a role, or weights are given that have nothing to do.
+  """
+  chosen = {}
+  for role in ROLES:
+    weights = given if _with_role(role, given) else own
+    names = _with_role(role, weights)
+    names = [name for name in names if len(BACKBONES.load(name).apply) == 1] or names
+    if not names:
+      flags = " or ".join(f"--{name}=WEIGHTS" for name in with_role(role))
+      raise UserError(f"This dataset comes without weights: give {flags}, a published file or a converted checkpoint.")
+    if len(names) > 1:
+      raise UserError(f"{' and '.join(f'--{name}={weights[name]}' for name in names)} were given, but each of them "
+                      f"gives the {role} of a video. Leave out all but one.")
+    chosen[role] = names[0], weights[names[0]]
+  for name in given.keys() - dict(chosen.values()).keys():
+    others = " and ".join(f"--{other} gives the {role}" for role, (other, _) in chosen.items())
+    raise UserError(f"--{name}={given[name]} was given, but has nothing to do: {others}. Leave it out.")
+  return chosen
+
+
+def weight_flags() -> str:
+  """The flags of the backbones, as messages list them."""
+  return ", ".join(f"--{name}" for name in dict.fromkeys(name for role in ROLES for name in with_role(role)))
+
+
+def _with_role(role: str, weights: Mapping[str, Path]) -> list[str]:
+  return [name for name in with_role(role) if name in weights]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from input_pipeline.errors import UserError
 from input_pipeline.preparation import shards
-from input_pipeline.preparation.feature_sources import describe, feature_source, reads_files
+from input_pipeline.preparation.feature_sources import describe, feature_source, reads_files, weight_flags
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.raw_dataset import RawDataset
 
@@ -28,7 +28,7 @@ def work_to_merge(options: PrepareOptions, raw_dataset: RawDataset) -> Path:
     UserError: listing the shards that are not finished, or what is there that was made otherwise.
   """
   count = options.num_shards
-  if options.tsm or options.bit or reads_files(options):
+  if options.weights or reads_files(options):
     source = describe(options, feature_source(options))
     found = [shards.work_folder(options.extractions, raw_dataset, source)]
   else:
@@ -36,8 +36,8 @@ def work_to_merge(options: PrepareOptions, raw_dataset: RawDataset) -> Path:
   if len(found) > 1:
     names = "".join(f"\n  {path.name}" for path in found)
     raise UserError(f"There are extractions of these videos with several weights or views in {options.extractions}:"
-                    f"{names}\nSay which to take with --tsm, --bit and the flags of the views that you gave for it, or "
-                    "delete the folders that are not wanted.")
+                    f"{names}\nSay which to take with {weight_flags()} and the flags of the views that you gave for "
+                    "it, or delete the folders that are not wanted.")
   missing = shards.missing(found[0], count) if found else list(range(count))
   if missing:
     others = sorted(path for path in options.extractions.glob("*/shard-*") if path.parent not in found
@@ -47,7 +47,7 @@ def work_to_merge(options: PrepareOptions, raw_dataset: RawDataset) -> Path:
     raise UserError("\n".join([
         f"{len(missing)} of {count} shards of {options.dataset} are not finished in "
         f"{found[0] if found else options.extractions}. Run them"
-        f"{'' if reads_files(options) else ', with --tsm, --bit and --batch_size as the others'}:",
+        f"{'' if reads_files(options) else f', with {weight_flags()} and --batch_size as the others'}:",
         *(f"  {command}" for command in commands), *(["  ..."] if len(missing) > SHOWN else []),
         *([f"There are shards of another list of videos, of other weights or features, or of another --num_shards, "
            f"such as {others[0]}{f', read from {read_from}' if read_from else ''}: is everything given as it was for "

@@ -1,23 +1,26 @@
 """What somebody asks `prepare` for: the dataset, where its videos are, and how they become features.
 
-    options = PrepareOptions("ucf101_zsar", "data", source="/data/UCF-101", tsm=..., bit=..., concepts=..., num_shards=8)
+    options = PrepareOptions("ucf101_zsar", "data", weights={"tsm": ..., "bit": ...}, num_shards=8)
     options.raw_dataset()                        # the videos that the dataset expects
     options.command(shard_index=3)              # "python -m input_pipeline.prepare --dataset=ucf101_zsar ..."
 
-Its fields are the command's flags of the same names. They are plain values, so that a options can travel to another
-machine; paths are absolute.
+Its fields are the command's flags of the same names; `weights` has those of the backbones. They are plain values, so
+that options can travel to another machine; paths are absolute.
 """
 
 import dataclasses
 import functools
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import flags
+from flax.core import FrozenDict
 
 from input_pipeline import dataset_spec
+from input_pipeline.backbones import BACKBONES
 from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import UserError
@@ -25,8 +28,7 @@ from input_pipeline.metadata.concepts import Concept, read_concepts
 from input_pipeline.raw_dataset import RawDataset, check
 from input_pipeline.videos.sampling import ViewSampling
 
-PATHS = ("data_dir", "source", "tsm", "bit", "concepts", "metadata", "classes", "videos", "features",
-         "concept_predictions")
+PATHS = ("data_dir", "source", "concepts", "metadata", "classes", "videos", "features", "concept_predictions")
 FEATURE_SUFFIXES = frozenset({".npy"})
 
 
@@ -38,8 +40,8 @@ class PrepareOptions:
     dataset: its name.
     data_dir: where datasets lie.
     source: folder of the videos or of the published feature layout; default `data_dir`/sources/`dataset`.
-    tsm, bit: weights; default those that come with the dataset, if any. Not for features that are files.
-    concepts: the names of BiT's outputs, a concepts.jsonl; default the one that comes with the dataset, if any.
+    weights: files by backbone; default those that come with the dataset, if any. Not for features that are files.
+    concepts: the names of the objects, a concepts.jsonl; default the one that comes with the dataset, if any.
     batch_size: videos a batch and device.
     num_workers: threads that decode; default one a core.
     temporal_samples, spatial_crops, dense_stride: see `views.ViewSampling`.
@@ -57,8 +59,7 @@ class PrepareOptions:
   dataset: str
   data_dir: Path
   source: Path | None = None
-  tsm: Path | None = None
-  bit: Path | None = None
+  weights: Mapping[str, Path] = FrozenDict()
   concepts: Path | None = None
   batch_size: int = 8
   num_workers: int = os.cpu_count() or 1
@@ -76,12 +77,11 @@ class PrepareOptions:
 
   def __post_init__(self):
     for name in PATHS:
-      value = getattr(self, name)
-      if isinstance(value, str) and not value.strip():      # would be the current folder
-        raise UserError(f"--{name} is empty, expected a path. Give one, or leave --{name} out; is a variable in your "
-                        "command not set?")
-      if value is not None:
-        object.__setattr__(self, name, Path(value).absolute())
+      object.__setattr__(self, name, _absolute(name, getattr(self, name)))
+    for name in self.weights:
+      BACKBONES.check(name)
+    given = {name: _absolute(name, path) for name, path in self.weights.items() if path is not None}
+    object.__setattr__(self, "weights", FrozenDict(given))
     there = next(path for path in (self.folder, *self.folder.parents) if os.path.exists(path))
     if not there.is_dir():
       raise UserError(f"--data_dir={self.data_dir}: {there} is a file, expected a folder. Give another --data_dir.")
@@ -193,7 +193,8 @@ class PrepareOptions:
     """
     fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
              if field.name not in without and getattr(self, field.name) != field.default}
-    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in {**fields, **more}.items()]
+    fields |= {**fields.pop("weights", {}), **more}
+    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in fields.items()]
     return shlex.join(["python", "-m", "input_pipeline.prepare", *words])
 
 
@@ -208,7 +209,7 @@ def define_flags() -> None:
   flags.DEFINE_string("videos", None, "Your videos and their classes: a CSV or JSONL file.")
   flags.DEFINE_integer("split_seed", None, "Seed of random class splits. Default: 0.")
   flags.DEFINE_integer("num_splits", None, "How many random class splits to draw. Default: the dataset's.")
-  flags.DEFINE_string("features", None, "Folder of NAME.npy files, of any width, to take in place of TSM's features.")
+  flags.DEFINE_string("features", None, "Folder of NAME.npy files, of any width, to take in place of a network's.")
   flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that read videos or features.")
 
 
@@ -217,3 +218,11 @@ def require_dataset(dataset: str | None) -> str:
   if dataset is None:
     raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(DATASETS.names())}.")
   return dataset
+
+
+def _absolute(name: str, path: str | Path | None) -> Path | None:
+  """Raises: UserError if flag --`name` is empty."""
+  if isinstance(path, str) and not path.strip():      # would be the current folder
+    raise UserError(f"--{name} is empty, expected a path. Give one, or leave --{name} out; is a variable in your "
+                    "command not set?")
+  return None if path is None else Path(path).absolute()

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline import files, manifest
+from input_pipeline.backbones import usual_samplings
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.features.extract import NO_FILE
@@ -77,7 +78,8 @@ def _reader(options: PrepareOptions, read: str) -> Callable[[Path], Any]:
   """What raises VideoError or BadFile for a file that is no good."""
   if reads_files(options):
     return read_feature
-  return decode.count_frames if read == "packets" else lambda path: decode.read_clip(path, views=options.views)
+  samplings = usual_samplings(options.views)
+  return decode.count_frames if read == "packets" else lambda path: decode.read_clip(path, samplings)
 
 
 def _look(path: Path, reader: Callable[[Path], Any] | None) -> tuple[bool, str | None]:

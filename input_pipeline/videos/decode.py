@@ -1,8 +1,8 @@
 """Videos as the backbones take them: the right frames, exactly, resized and cropped, from one decode.
 
-    clip = video.read_clip("drumming.mp4")     # raises VideoError, whose text is the reason to skip the file
-    clip.tsm                                   # (V, 8, 224, 224, 3) uint8 RGB, frames for TSM; V views, by default 1
-    clip.bit[clip.bit_mask]                    # (at most 8, 224, 224, 3) uint8 RGB, frames for BiT
+    samplings = [network.sampling for network in ...]     # `ClipSampling`s, see sampling.py
+    clip = read_clip("drumming.mp4", samplings)           # raises VideoError, whose text is the reason to skip the file
+    clip.frames[0]                                        # (V, T, S, S, 3) uint8 RGB, V views for the first network
 
 A frame's index is its place in presentation order. Time stamps play no part (a frame shown for ten seconds
 counts once), frames that an edit list cuts away do not count, and pictures are turned as the file's display
@@ -26,7 +26,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from input_pipeline.videos.sampling import SEGMENTS, ViewSampling, bit_indices, centre_box
+from input_pipeline.videos.sampling import ClipSampling, centre_box
 
 # Codecs whose every packet is one frame, so that packets alone tell the order (VP8 has packets without one).
 FRAME_PER_PACKET = frozenset({"h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg"})
@@ -40,15 +40,17 @@ class VideoError(Exception):
 
 
 class ClipFrames(NamedTuple):
-  """What both backbones see of one video.
+  """What several networks see of one video: V views of T frames of S x S pixels, which differ from network to network.
 
-  S is the crop's side; of three crops, TSM's S is the frames' shorter side.
+  Attributes:
+    frames: of each network, uint8 (V, T, S, S, 3) RGB, views crop by crop; zeros where the mask is False.
+    masks: of each network, bool (V, T), False where the video has too few frames.
+    num_frames: of the whole video.
   """
 
-  tsm: np.ndarray        # uint8 (V, 8, S, S, 3) RGB, in the views' order (sampling.py); short videos repeat frames
-  bit: np.ndarray        # uint8 (8, S, S, 3) RGB, in time order; zeros where bit_mask is False
-  bit_mask: np.ndarray   # bool (8,), True on the first min(8, num_frames) rows
-  num_frames: int        # of the whole video
+  frames: tuple[np.ndarray, ...]
+  masks: tuple[np.ndarray, ...]
+  num_frames: int
 
 
 def preprocess(frame: np.ndarray, shorter_side: int = 256, crop: int = 224) -> np.ndarray:
@@ -108,31 +110,28 @@ def read_frames(path: str | os.PathLike, indices: Sequence[int]) -> list[np.ndar
   return [frames[i] for i in inside(num_frames)]
 
 
-def read_clip(
-    path: str | os.PathLike, shorter_side: int = 256, crop: int = 224, views: ViewSampling = ViewSampling()
-) -> ClipFrames:
-  """The preprocessed frames of one video for TSM and BiT; a frame wanted more than once is decoded and resized once.
+def read_clip(path: str | os.PathLike, samplings: Sequence[ClipSampling]) -> ClipFrames:
+  """The frames of one video that networks see, from one decode; a frame is resized once for each shorter side.
 
   Args:
     path: the file.
-    shorter_side, crop: pixels, see `preprocess`.
-    views: what TSM sees. BiT sees the centre squares, whatever they are.
+    samplings: what each network sees.
 
   Raises:
     VideoError: if there is no such file, or no frame in it.
   """
-  def cut(rgb: np.ndarray) -> list[np.ndarray]:   # BiT's square, then TSM's
-    image = resize(rgb, shorter_side)
-    return [np.array(image.crop(box)) for box in (centre_box(*image.size, crop), *views.boxes(*image.size, crop))]
+  def wanted(num_frames: int) -> list[int]:
+    return [i for sampling in samplings for i in sampling.frames(num_frames).flat if i >= 0]
+
+  def cut(rgb: np.ndarray) -> list[list[np.ndarray]]:   # the squares for each network
+    images = {side: resize(rgb, side) for side in {sampling.shorter_side for sampling in samplings}}
+    return [[np.array(images[side].crop(box)) for box in boxes(*images[side].size)] for side, _, boxes in samplings]
 
   with _open(path) as video:
-    num_frames, frames = _pick(video, lambda n: [*views.frames(n).flat, *bit_indices(n)], cut)
-  tsm = np.stack([[frames[i][1 + place] for i in sample]
-                  for place in range(views.spatial_crops) for sample in views.frames(num_frames)])
-  objects = [frames[i][0] for i in bit_indices(num_frames)]
-  bit = np.zeros((SEGMENTS, crop, crop, 3), np.uint8)
-  bit[:len(objects)] = objects
-  return ClipFrames(tsm, bit, np.arange(len(bit)) < len(objects), num_frames)
+    num_frames, found = _pick(video, wanted, cut)
+  views = [_views(sampling.frames(num_frames), {i: squares[place] for i, squares in found.items()})
+           for place, sampling in enumerate(samplings)]
+  return ClipFrames(*map(tuple, zip(*views)), num_frames)
 
 
 def write_video(
@@ -328,6 +327,15 @@ def _pick(
       return num_frames, found
     guess = num_frames
   raise VideoError("damaged: it decodes to another number of frames each time")
+
+
+def _views(indices: np.ndarray, squares: dict[int, list[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+  """Frames (V, T, S, S, 3) and their mask (V, T), crop by crop, of times (samples, T) and {index: squares}."""
+  crops = next(iter(squares.values()))
+  none = [np.zeros_like(crop) for crop in crops]
+  frames = np.stack([[squares.get(i, none)[place] for i in sample]
+                     for place in range(len(crops)) for sample in indices.tolist()])
+  return frames, np.tile(indices >= 0, (len(crops), 1))
 
 
 def _upright_rgb(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:

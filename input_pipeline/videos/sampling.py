@@ -1,4 +1,4 @@
-"""Which frames of a video the two backbones see, and which squares of a frame: numbers only, no pixels.
+"""Which frames of a video the backbones see, and which squares of a frame: numbers only, no pixels.
 
     views = ViewSampling(temporal_samples=2, spatial_crops=3)
     views.count                                    # V = 6, the clips of 8 frames that TSM sees of a video
@@ -6,24 +6,41 @@
     views.boxes(width=341, height=256, crop=224)   # (left, top, right, bottom) of each crop, in pixels
     bit_indices(300)                               # (8,), the frames for BiT
 
-ViewSampling are those of the published extractor, in its order: crop by crop, and within a crop by temporal sample, so that
+Views are those of the published extractor, in its order: crop by crop, and within a crop by temporal sample, so that
 view = crop * temporal_samples + sample.
 """
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from input_pipeline.errors import UserError
 
-SEGMENTS = 8      # frames of a clip, for both networks
+SEGMENTS = 8      # frames of a view, and at most of those for BiT
 # Where the squares lie, in quarters of the way that a square can move to the right and down.
 QUARTERS = {
     3: ((0, 2), (4, 2), (2, 2)),                     # left, right, centre
     5: ((0, 0), (4, 0), (0, 4), (4, 4), (2, 2)),     # corners, centre
 }
 Box = tuple[int, int, int, int]
+
+
+class ClipSampling(NamedTuple):
+  """What one network sees of a video: its views are the squares one after another, each at all times.
+
+  Attributes:
+    shorter_side: pixels, to which frames are resized.
+    frames: of a video of that many frames, those of each sample in time: int (samples, T), T being the same for all
+      videos; -1 where a video has too few.
+    boxes: of a resized frame of that width and height, the squares; all of one size.
+  """
+
+  shorter_side: int
+  frames: Callable[[int], np.ndarray]
+  boxes: Callable[[int, int], list[Box]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ import string
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -22,6 +21,7 @@ from input_pipeline.dataset import Dataset, Table
 from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.concepts import TOP_CONCEPTS, Concept
 from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.videos.sampling import SEGMENTS
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":")
 
@@ -44,7 +44,7 @@ class Size:
     feature_dim, embed_dim: widths of a video's feature and of the joint embedding space.
     bert: what BERT's config.json says.
     trainable_from: the first layer of BERT that trains.
-    tsm, bit: the backbones.
+    backbones: configs of those that are measured, by name.
     num_clips: of 8 frames each, in a call of a backbone.
   """
   num_classes: int
@@ -57,8 +57,7 @@ class Size:
   embed_dim: int
   bert: dict[str, Any]
   trainable_from: str
-  tsm: tsm.TSMConfig
-  bit: bit.BiTConfig
+  backbones: dict[str, Any]
   num_clips: int
 
 
@@ -73,13 +72,14 @@ SIZES = {
         num_classes=100, class_lengths=Lengths(45, 100), num_concepts=1000, concept_lengths=Lengths(17, 50),
         num_videos=512, batch_size=32, feature_dim=2048, embed_dim=512,
         bert=_bert(30522, width=768, layers=12, heads=12), trainable_from="encoder.layer.10",
-        tsm=tsm.VARIANTS["tsm_resnet50"], bit=bit.VARIANTS["bit_r50x1"], num_clips=2),
+        backbones={"tsm": tsm.VARIANTS["tsm_resnet50"], "bit": bit.VARIANTS["bit_r50x1"]}, num_clips=2),
     "tiny": Size(
         num_classes=6, class_lengths=Lengths(9, 16), num_concepts=30, concept_lengths=Lengths(7, 12),
         num_videos=20, batch_size=8, feature_dim=24, embed_dim=12,
         bert=_bert(200, width=16, layers=2, heads=2), trainable_from="encoder.layer.1",
-        tsm=dataclasses.replace(tsm.VARIANTS["tsm_toy"], stage_sizes=(1, 1), crop=32, num_classes=5),
-        bit=dataclasses.replace(bit.VARIANTS["bit_toy"], depths=(1, 1), crop=32, num_concepts=30),
+        backbones={
+            "tsm": dataclasses.replace(tsm.VARIANTS["tsm_toy"], stage_sizes=(1, 1), crop=32, num_classes=5),
+            "bit": dataclasses.replace(bit.VARIANTS["bit_toy"], depths=(1, 1), crop=32, num_concepts=30)},
         num_clips=2),
 }
 
@@ -110,11 +110,12 @@ def made_up_dataset(path: Path, size: Size) -> Dataset:
                             for _ in range(size.num_videos)]).astype(np.int32),
       in_memory=random.standard_normal((size.num_videos, size.feature_dim), np.float32))
   return Dataset(name="made_up", path=path, classes=classes, feature_dim=size.feature_dim, tables={"all": videos},
-                 class_splits=(ClassSplit(everything, everything, everything),), divides_videos=False, concepts=concepts)
+                 class_splits=(ClassSplit(everything, everything, everything),), divides_videos=False,
+                 concepts=concepts)
 
 
-def random_variables(network: nn.Module, inputs: jax.ShapeDtypeStruct) -> dict:
-  """float32 variables of a backbone, batch norm's statistics included, that keep activations in range."""
+def random_variables(shapes: dict) -> dict:
+  """float32 variables of these shapes, batch norm's statistics included, that keep activations in range."""
   random = np.random.default_rng(0)
 
   def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -124,13 +125,12 @@ def random_variables(network: nn.Module, inputs: jax.ShapeDtypeStruct) -> dict:
       return random.uniform(0.5, 1.5, shape).astype(np.float32)
     return 0.2 * random.standard_normal(shape, np.float32)
 
-  shapes = flatten_dict(jax.eval_shape(network.init, jax.random.key(0), inputs))
-  return unflatten_dict({key: draw(key[-1], leaf.shape) for key, leaf in shapes.items()})
+  return unflatten_dict({key: draw(key[-1], leaf.shape) for key, leaf in flatten_dict(shapes).items()})
 
 
 def random_frames(size: Size, crop: int) -> Array:
   """(num_clips, 8, crop, crop, 3) uint8."""
-  shape = (size.num_clips, size.tsm.segments, crop, crop, 3)
+  shape = (size.num_clips, SEGMENTS, crop, crop, 3)
   return jax.numpy.asarray(np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8))
 
 

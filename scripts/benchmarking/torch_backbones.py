@@ -9,13 +9,16 @@ come last in what is put in, and are moved to PyTorch's place inside.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from input_pipeline.backbones import bit, checkpoints, tsm
 from input_pipeline.backbones.bit import BiTConfig
-from input_pipeline.backbones.tsm import MEAN, STD, TSMConfig
+from input_pipeline.backbones.checkpoints import Format
+from input_pipeline.backbones.tsm import TSMConfig
 
 
 class Shifted(nn.Module):
@@ -158,36 +161,6 @@ class BiT(nn.Module):
     return self.head(pooled)[:, :, 0, 0]
 
 
-def clip_outputs(config: TSMConfig | BiTConfig, arrays: Mapping[str, np.ndarray],
-                 frames: np.ndarray) -> Callable[[], np.ndarray]:
-  """A function that computes TSM's features (N, F) or BiT's logits (N, num_concepts) of clips.
-
-  Both are the mean over the frames.
-
-  Args:
-    config: which of the two it is.
-    arrays: its weights by published name.
-    frames: (N, T, H, W, 3) uint8.
-  """
-  clips = torch.tensor(np.array(frames))
-  if isinstance(config, TSMConfig):
-    network, mean, std = TSM(config), torch.tensor(MEAN), torch.tensor(STD)
-    load_tsm(network, arrays)
-  else:
-    network, mean, std = BiT(config), torch.tensor(0.5), torch.tensor(0.5)
-    load_bit(network, arrays)
-  network.eval()
-
-  @torch.no_grad()
-  def run() -> np.ndarray:
-    pixels = (clips / 255 - mean) / std
-    if isinstance(config, TSMConfig):
-      return network(pixels)[0].mean(dim=1).numpy()
-    return network(pixels.flatten(0, 1)).unflatten(0, clips.shape[:2]).mean(dim=1).numpy()
-
-  return run
-
-
 def load_tsm(network: TSM, arrays: Mapping[str, np.ndarray]) -> None:
   """Copies published arrays ("module.base_model....") into it; counts of training steps may be absent."""
   counts = ".num_batches_tracked"
@@ -205,6 +178,44 @@ def load_bit(network: BiT, arrays: Mapping[str, np.ndarray]) -> None:
     array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
     state[".".join([*path, leaves[leaf]])] = _tensor(array)
   network.load_state_dict(state)
+
+
+class Peer(NamedTuple):
+  """How PyTorch computes what a backbone of ours gives."""
+  network: Callable[[Any], nn.Module]
+  form: Format                                        # of the weights
+  load: Callable[[Any, Mapping[str, np.ndarray]], None]
+  mean: Tensor
+  std: Tensor
+  outputs: Callable[[nn.Module, Tensor], Tensor]      # of normalised clips (N, T, H, W, 3), the mean over the frames
+
+
+PEERS = {
+    "tsm": Peer(TSM, tsm.FORMAT, load_tsm, torch.tensor(tsm.MEAN), torch.tensor(tsm.STD),
+                lambda network, clips: network(clips)[0].mean(dim=1)),
+    "bit": Peer(BiT, bit.FORMAT, load_bit, torch.tensor(0.5), torch.tensor(0.5),
+                lambda network, clips: network(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]).mean(dim=1)),
+}
+
+
+def clip_outputs(name: str, config: Any, variables: dict, frames: np.ndarray) -> Callable[[], np.ndarray]:
+  """A function that computes TSM's features (N, F) or BiT's logits (N, num_concepts) of clips.
+
+  Args:
+    name: of the backbone.
+    config, variables: ours.
+    frames: (N, T, H, W, 3) uint8.
+  """
+  peer, clips = PEERS[name], torch.tensor(np.array(frames))
+  network = peer.network(config)
+  peer.load(network, checkpoints.published(peer.form, variables))
+  network.eval()
+
+  @torch.no_grad()
+  def run() -> np.ndarray:
+    return peer.outputs(network, (clips / 255 - peer.mean) / peer.std).numpy()
+
+  return run
 
 
 def _tensor(value: np.ndarray) -> Tensor:

@@ -1,12 +1,15 @@
 """Every config builds without data, for every dataset, and names the fields that others set."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from flax.traverse_util import flatten_dict
 
-from input_pipeline import datasets
+from configs import sizes
+from input_pipeline.datasets import DATASETS
 
 EXPERIMENTS = sorted(path.stem for path in Path("configs").glob("*.py")
                      if path.stem not in ("__init__", "common", "sizes", "tsm", "bit"))
@@ -91,4 +94,38 @@ def test_backbone_configs_build(backbone):
 
 
 def test_the_default_dataset_is_registered():
-  datasets.check_name("toy_actions")
+  DATASETS.check("toy_actions")
+
+
+@pytest.mark.parametrize("dataset", DATASETS.names())
+def test_the_size_of_a_dataset_is_the_one_that_it_declares(dataset):
+  assert sizes.size_of(dataset) == DATASETS.load(dataset).size
+
+
+def test_small_datasets_have_small_batches_and_large_ones_the_published():
+  of = importlib.import_module("configs.ervse").get_config
+  assert [of(name).batch_size for name in ("ucf101_zsar", "video_folder", "kinetics_zsar", "precomputed")] == [
+      64, 64, 128, 128]
+  assert of("toy_actions").model.embed_dim == 128 and of("hmdb51_zsar").model.embed_dim == 512
+
+
+@pytest.mark.parametrize("experiment", ["ervse", "gcn"])
+def test_an_unknown_dataset_is_refused_with_the_near_names(experiment):
+  of = importlib.import_module(f"configs.{experiment}").get_config
+  with pytest.raises(ValueError, match="^Unknown dataset 'ucf101_zsr'. Did you mean ucf101_zsar"):
+    of("ucf101_zsr")
+  with pytest.raises(ValueError, match="^Unknown dataset '!'. Known: hmdb51_zsar, .*, video_folder."):
+    of("!")
+
+
+def test_the_command_says_of_an_unknown_dataset_what_is_wrong_and_no_more():
+  command = """if True:
+    from ml_collections import config_flags
+    from input_pipeline import errors
+    config_flags.DEFINE_config_file("config")
+    errors.run(lambda argv: None)"""
+  result = subprocess.run([sys.executable, "-c", command, "--config=configs/vse.py:toy_action"], capture_output=True,
+                          text=True)
+  assert result.returncode == 2 and "Traceback" not in result.stderr
+  assert result.stderr.endswith(": Unknown dataset 'toy_action'. Did you mean toy_actions?\n")
+  assert "ValueError" not in result.stderr

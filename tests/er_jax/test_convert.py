@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -27,9 +26,8 @@ def convert(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def small_bit(path: Path) -> None:
-  config = bit.BiTConfig((1,), base_width=32, num_concepts=7)
-  shapes = jax.eval_shape(bit.BiT(config).init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-  checkpoints.save_npz(path, config, jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes))
+  shapes = bit.shapes(bit.BiTConfig((1,), base_width=32, num_concepts=7))
+  checkpoints.save_npz(path, bit.FORMAT, jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes))
 
 
 def small_dem(path: Path, **renamed: str) -> dict[str, np.ndarray]:
@@ -45,8 +43,8 @@ def test_converted_checkpoint_is_reported_and_loads_like_the_file(tmp_path):
   result = convert("--kind=bit", f"--input={tmp_path / 'bit.npz'}", f"--output={tmp_path / 'converted'}")
   assert result.returncode == 0, result.stderr
   assert "depths=(1,)" in result.stdout and "no name missing, none unexpected" in result.stdout
-  config, variables = checkpoints.load_bit(tmp_path / "converted")
-  expected_config, expected = checkpoints.load_bit(tmp_path / "bit.npz")
+  config, variables, _ = bit.load(tmp_path / "converted")
+  expected_config, expected, _ = bit.load(tmp_path / "bit.npz")
   assert config == expected_config
   jax.tree.map(np.testing.assert_array_equal, variables, expected)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -68,10 +67,8 @@ def inputs(tmp_path_factory) -> Inputs:
     values = random.uniform(0.5, 0.8, leaf.shape) if leaf.ndim == 1 else random.normal(0, 0.1, leaf.shape)
     return values.astype(np.float32)
 
-  frames = jnp.zeros((1, 8, 32, 32, 3))
-  for kind, network, example in (("tsm", tsm.TSM(TSM), frames), ("bit", bit.BiT(BIT), frames[0])):
-    variables = jax.tree.map(weights, jax.eval_shape(network.init, jax.random.key(0), example))
-    checkpoints.save_npz(folder / f"{kind}.npz", network.config, variables)
+  for kind, network, config in (("tsm", tsm, TSM), ("bit", bit, BIT)):
+    checkpoints.save_npz(folder / f"{kind}.npz", network.FORMAT, jax.tree.map(weights, network.shapes(config)))
   return Inputs(folder, folder / "tsm.npz", folder / "bit.npz")
 
 
@@ -149,7 +146,7 @@ def start(inputs: Inputs, data_dir: Path, stop: str, **more: Any) -> subprocess.
 
 def run(inputs: Inputs, data_dir: Path, **more: Any) -> Path:
   """The same in this process, where nothing is compiled anew; needs the fixture `small`."""
-  return prepare.prepare("toy_actions", data_dir, *inputs, batch_size=2, num_workers=2, **more)
+  return prepare.prepare("toy_actions", data_dir, **inputs._asdict(), batch_size=2, num_workers=2, **more)
 
 
 def chunks(data_dir: Path) -> list[Path]:

@@ -91,7 +91,7 @@ def test_with_other_seen_classes_in_each_split_the_class_alone_says_where_a_vide
 
 def test_a_dataset_can_be_made_in_memory(tmp_path):
   features = np.arange(12, dtype=np.float32).reshape(4, 3)
-  table = Table(np.array(["a", "b", "c", "d"]), np.array([0, 1, 0, 1], np.int32), np.full((4, 20), -1, np.int32), features)
+  table = Table(np.array(list("abcd")), np.array([0, 1, 0, 1], np.int32), np.full((4, 20), -1, np.int32), features)
   dataset = Dataset(name="mine", path=tmp_path, classes=[ActionClass("run", ""), ActionClass("sit", "")], feature_dim=3,
                     tables={"train": table}, read_word_table=lambda: features)
   sitting = examples(dataset, "train", [1])

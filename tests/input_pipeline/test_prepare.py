@@ -24,6 +24,7 @@ from input_pipeline.dataset import open_dataset
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import Concept, write_concepts
+from input_pipeline.raw_dataset import RawDataset
 from tests.input_pipeline.published_layout import write_layout
 from tests.input_pipeline.small_preparation import (
   NUM_VIDEOS,
@@ -73,7 +74,7 @@ def test_prepared_dataset_is_not_made_again(inputs, whole, small, capsys):
 
 
 def test_prepared_dataset_is_found_without_loading_weights(whole, small, monkeypatch):
-  monkeypatch.setattr(checkpoints, "load_tsm", None)
+  monkeypatch.setattr(checkpoints, "load", None)
   prepare.prepare("toy_actions", whole)
 
 
@@ -271,23 +272,25 @@ def test_other_weights_start_afresh(inputs, small, tmp_path):
 
 
 def test_vocabulary_must_be_that_of_the_bit_weights(inputs, small, tmp_path, monkeypatch):
-  monkeypatch.setattr(toy_actions, "raw_dataset", lambda source: small_raw_dataset(source)._replace(
-      concepts=small_raw_dataset(source).concepts[:-1]))
+  def few_concepts(source: Path) -> RawDataset:
+    return small_raw_dataset(source)._replace(concepts=small_raw_dataset(source).concepts[:-1])
+
+  monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, read=few_concepts))
   with pytest.raises(UserError, match="BiT weights know 25 concepts, but the dataset has a vocabulary of 24"):
-    prepare.prepare("toy_actions", tmp_path, *inputs)
+    prepare.prepare("toy_actions", tmp_path, **inputs._asdict())
 
 
 def test_a_vocabulary_of_ones_own_takes_the_place_of_the_datasets(inputs, small, whole, tmp_path):
   own = [Concept(f"own{i}", f"my thing {i}", "mine") for i in range(25)]
   write_concepts(tmp_path / "own.jsonl", own)
-  prepare.prepare("toy_actions", tmp_path, *inputs, concepts=tmp_path / "own.jsonl")
+  prepare.prepare("toy_actions", tmp_path, **inputs._asdict(), concepts=tmp_path / "own.jsonl")
   assert open_dataset(tmp_path, "toy_actions").concepts == own
   prepare.prepare("toy_actions", tmp_path, concepts=tmp_path / "own.jsonl")
   with pytest.raises(UserError, match="prepared already, but from something else: its vocabulary"):
     prepare.prepare("toy_actions", whole, concepts=tmp_path / "own.jsonl")
   write_concepts(tmp_path / "short.jsonl", own[:7])
   with pytest.raises(UserError, match="BiT weights know 25 concepts.*vocabulary of 7"):
-    prepare.prepare("toy_actions", tmp_path / "other", *inputs, concepts=tmp_path / "short.jsonl")
+    prepare.prepare("toy_actions", tmp_path / "other", **inputs._asdict(), concepts=tmp_path / "short.jsonl")
 
 
 def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_path, monkeypatch):

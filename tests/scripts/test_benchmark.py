@@ -58,13 +58,15 @@ def test_both_sides_have_the_same_outputs_in_every_part():
 
 
 def test_peer_with_one_changed_weight_is_told_apart(monkeypatch, capsys):
-  torch_backbones = pytest.importorskip("scripts.torch_backbones")
-  load = torch_backbones.load_tsm
+  pytest.importorskip("torch")
+  from scripts.benchmarking import torch_backbones
+
+  peer = torch_backbones.PEERS["tsm"]
 
   def load_changed(network, arrays):
-    load(network, {**arrays, "module.base_model.bn1.bias": arrays["module.base_model.bn1.bias"] + 0.1})
+    peer.load(network, {**arrays, "module.base_model.bn1.bias": arrays["module.base_model.bn1.bias"] + 0.1})
 
-  monkeypatch.setattr(torch_backbones, "load_tsm", load_changed)
+  monkeypatch.setitem(torch_backbones.PEERS, "tsm", peer._replace(load=load_changed))
   row, = benchmark.benchmark(["tsm"], SIZES["tiny"], repeats=1)
   assert row.difference > benchmark.MAX_DIFFERENCE
   assert "tsm: 1 of 1" in capsys.readouterr().err

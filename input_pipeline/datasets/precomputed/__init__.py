@@ -32,8 +32,8 @@ def read(source: Path) -> RawDataset:
   classes = published.read_classes(published.class_file(folder))
   splits = published.read_splits(folder, len(classes))
   return RawDataset(
-      entries=[VideoEntry(video.name, source / FEATURES / f"{video.name}.npy", video.label, video.split, video.num_frames)
-               for video in published.read_videos(folder, splits, len(classes))],
+      entries=[VideoEntry(video.name, source / FEATURES / f"{video.name}.npy", video.label, video.split,
+                          video.num_frames) for video in published.read_videos(folder, splits, len(classes))],
       classes=classes,
       concepts=_concepts(source),
       class_splits=splits,

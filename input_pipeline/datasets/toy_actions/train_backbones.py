@@ -26,11 +26,15 @@ from ml_collections import ConfigDict, config_flags
 
 from input_pipeline import errors
 from input_pipeline.backbones import bit, checkpoints, tsm
+from input_pipeline.backbones.checkpoints import Format
+from input_pipeline.datasets.toy_actions.backbone_data import backbone_clips, backbone_pictures
 from input_pipeline.errors import UserError
 from input_pipeline.progress import Progress
 
 # (seed, start, count) -> examples start, start + 1, ...: frames uint8 (count, [T,] S, S, 3), labels (count,)
 Examples = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
+# (model, variables, uint8 frames, whether to train) -> logits (B, C), and the batch statistics after them
+Logits = Callable[[nn.Module, dict, Array, bool], tuple[Array, Any]]
 
 DRAWN_AT_ONCE = 32
 
@@ -42,13 +46,9 @@ class Network(NamedTuple):
   variants: dict[str, Any]
   outputs: str                                        # the config's field that holds the number of outputs
   normalize: Callable[[Array], Array]
-  load: Callable[[str | os.PathLike], tuple[Any, dict]]
-
-
-NETWORKS = {
-    "tsm": Network(tsm.TSM, tsm.VARIANTS, "num_classes", tsm.normalize, checkpoints.load_tsm),
-    "bit": Network(bit.BiT, bit.VARIANTS, "num_concepts", bit.normalize, checkpoints.load_bit),
-}
+  logits: Logits
+  form: Format
+  examples: Examples                                  # of toy_actions
 
 
 @struct.dataclass
@@ -60,10 +60,8 @@ class State:
   optimizer_state: Any
 
 
-def logits_of(model: nn.Module, variables: dict, frames: Array, train: bool) -> tuple[Array, Any]:
-  """Logits (B, C) of uint8 frames, and the batch statistics after them."""
-  if isinstance(model, bit.BiT):
-    return model.apply(variables, bit.normalize(frames)), {}
+def tsm_logits(model: nn.Module, variables: dict, frames: Array, train: bool) -> tuple[Array, Any]:
+  """`Logits` of clips (B, T, S, S, 3)."""
   frames = tsm.normalize(frames)
   if not train:
     return model.apply(variables, frames)[1], variables["batch_stats"]
@@ -71,8 +69,21 @@ def logits_of(model: nn.Module, variables: dict, frames: Array, train: bool) -> 
   return logits, updated["batch_stats"]
 
 
-@functools.partial(jax.jit, static_argnames=("model", "optimizer", "loss", "label_smoothing"), donate_argnames="state")
-def train_step(state: State, frames: Array, labels: Array, *, model: nn.Module,
+def bit_logits(model: nn.Module, variables: dict, frames: Array, train: bool) -> tuple[Array, Any]:
+  """`Logits` of pictures (B, S, S, 3)."""
+  del train
+  return model.apply(variables, bit.normalize(frames)), {}
+
+
+NETWORKS = {
+    "tsm": Network(tsm.TSM, tsm.VARIANTS, "num_classes", tsm.normalize, tsm_logits, tsm.FORMAT, backbone_clips),
+    "bit": Network(bit.BiT, bit.VARIANTS, "num_concepts", bit.normalize, bit_logits, bit.FORMAT, backbone_pictures),
+}
+
+
+@functools.partial(jax.jit, static_argnames=("model", "logits_of", "optimizer", "loss", "label_smoothing"),
+                   donate_argnames="state")
+def train_step(state: State, frames: Array, labels: Array, *, model: nn.Module, logits_of: Logits,
                optimizer: optax.GradientTransformation, loss: str,
                label_smoothing: float) -> tuple[State, Array]:
   """One step on frames (B, ...) uint8 and labels (B,): the new state and the batch's mean loss.
@@ -83,7 +94,7 @@ def train_step(state: State, frames: Array, labels: Array, *, model: nn.Module,
 
   def mean_loss(params: Any) -> tuple[Array, Any]:
     variables = {"params": params, "batch_stats": state.batch_stats}
-    logits, batch_stats = logits_of(model, variables, frames, train=True)
+    logits, batch_stats = logits_of(model, variables, frames, True)
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
     if loss == "softmax":
       losses = optax.softmax_cross_entropy(logits, targets)
@@ -96,10 +107,10 @@ def train_step(state: State, frames: Array, labels: Array, *, model: nn.Module,
   return State(optax.apply_updates(state.params, updates), batch_stats, optimizer_state), value
 
 
-@functools.partial(jax.jit, static_argnames="model")
-def predict(variables: dict, frames: Array, *, model: nn.Module) -> Array:
+@functools.partial(jax.jit, static_argnames=("model", "logits_of"))
+def predict(variables: dict, frames: Array, *, model: nn.Module, logits_of: Logits) -> Array:
   """The best label (B,) of uint8 frames (B, ...)."""
-  return jnp.argmax(logits_of(model, variables, frames, train=False)[0], axis=-1)
+  return jnp.argmax(logits_of(model, variables, frames, False)[0], axis=-1)
 
 
 def train(config: ConfigDict, examples: Examples, output: str | os.PathLike) -> float:
@@ -135,18 +146,18 @@ def train(config: ConfigDict, examples: Examples, output: str | os.PathLike) -> 
   with Progress(f"train {config.variant}", num_steps, "steps") as progress:
     for step, rows in enumerate(_batches(config, len(labels))):
       state, loss = train_step(
-          state, frames[rows], labels[rows], model=model, optimizer=optimizer, loss=config.loss,
-          label_smoothing=config.label_smoothing)
+          state, frames[rows], labels[rows], model=model, logits_of=network.logits, optimizer=optimizer,
+          loss=config.loss, label_smoothing=config.label_smoothing)
       progress.advance(note=f"loss {loss:.3f}" if step % 10 == 0 else None)
 
   if not np.isfinite(loss):
     raise UserError(f"The loss ends at {loss}; is config.learning_rate, {config.learning_rate}, too high?")
-  checkpoints.save_npz(output, model_config, {"params": state.params, "batch_stats": state.batch_stats})
+  checkpoints.save_npz(output, network.form, {"params": state.params, "batch_stats": state.batch_stats})
 
   frames, labels = _draw(examples, config.seed, config.num_examples, config.num_heldout)
-  _, variables = network.load(output)
+  variables = checkpoints.load(output, network.form).variables
   parts = np.array_split(np.arange(len(labels)), math.ceil(len(labels) / config.batch_size))
-  right = [predict(variables, frames[part], model=model) == labels[part] for part in parts]
+  right = [predict(variables, frames[part], model=model, logits_of=network.logits) == labels[part] for part in parts]
   return 100 * float(np.concatenate(right).mean())
 
 
@@ -192,13 +203,10 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
   """Trains what the flags say on toy_actions."""
-  from input_pipeline.datasets.toy_actions import backbone_data
-
   config, output = flags.FLAGS.config, flags.FLAGS.output
   if config is None or output is None:
     raise UserError("Give --config=configs/tsm.py (or bit.py) and --output=FILE.npz.")
-  examples = backbone_data.backbone_clips if config.network == "tsm" else backbone_data.backbone_pictures
-  accuracy = train(config, examples, output)
+  accuracy = train(config, _network(config).examples, output)
   print(f"{output}: {accuracy:.1f} % of {config.num_heldout} held-out examples right")
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from input_pipeline.backbones import bit, checkpoints
+from input_pipeline.backbones import bit
 from input_pipeline.backbones.bit import BiT, BiTConfig
 
 SMALL = BiTConfig(depths=(2, 1, 1), base_width=32, num_concepts=7)
@@ -55,7 +55,7 @@ def test_small_network_equals_torch_on_the_same_npz_file(tmp_path):
   weights = random_weights(SMALL)
   np.savez(tmp_path / "bit.npz", **weights)
   images = np.random.default_rng(1).standard_normal((2, 45, 51, 3), np.float32)
-  config, variables = checkpoints.load_bit(tmp_path / "bit.npz")
+  config, variables, _ = bit.load(tmp_path / "bit.npz")
   assert config == SMALL
   actual = jax.jit(BiT(config).apply)(variables, images)
   expected = torch_logits(weights, SMALL, images)
@@ -104,7 +104,7 @@ def test_published_sizes_are_all_there():
 
 def test_bfloat16_activations_stay_close_to_float32(tmp_path):
   np.savez(tmp_path / "bit.npz", **random_weights(BiTConfig(depths=(1,), base_width=32, num_concepts=7)))
-  config, variables = checkpoints.load_bit(tmp_path / "bit.npz")
+  config, variables, _ = bit.load(tmp_path / "bit.npz")
   images = np.random.default_rng(1).standard_normal((2, 32, 32, 3), np.float32)
   exact = jax.jit(BiT(config).apply)(variables, images)
   rough = jax.jit(BiT(config, jnp.bfloat16).apply)(variables, images)

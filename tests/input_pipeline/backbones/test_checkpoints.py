@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,25 +13,29 @@ from input_pipeline.errors import UserError
 TSM = tsm.TSMConfig(stage_sizes=(1, 2), width=8, num_classes=5)
 BIT = bit.BiTConfig(depths=(1, 2), base_width=32, num_concepts=7)
 CASES = {
-    "tsm": (tsm.TSM(TSM), (1, 8, 32, 32, 3), checkpoints.load_tsm),
-    "bit": (bit.BiT(BIT), (1, 32, 32, 3), checkpoints.load_bit),
+    "tsm": (TSM, tsm.FORMAT),
+    "bit": (BIT, bit.FORMAT),
 }
 
 
-def random_variables(module, shape):
-  shapes = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+def load(path, form):
+  return checkpoints.load(path, form)[:2]
+
+
+def random_variables(form, config):
+  shapes = form.shapes(config)
   random = np.random.default_rng(0)
   return jax.tree.map(lambda leaf: random.standard_normal(leaf.shape, np.float32), shapes)
 
 
 @pytest.fixture(params=CASES)
 def saved(request, tmp_path):
-  """A network of each kind: its file, its config, its variables, its loader."""
-  module, shape, load = CASES[request.param]
-  variables = random_variables(module, shape)
+  """A network of each kind: its file, its config, its variables, its format."""
+  config, form = CASES[request.param]
+  variables = random_variables(form, config)
   path = tmp_path / f"{request.param}.npz"
-  checkpoints.save_npz(path, module.config, variables, np.float32)
-  return path, module.config, variables, load
+  checkpoints.save_npz(path, form, variables, np.float32)
+  return path, config, variables, form
 
 
 def rewrite(path, change) -> None:
@@ -43,61 +46,57 @@ def rewrite(path, change) -> None:
 
 
 def test_saved_weights_are_read_back_with_their_config(saved):
-  path, config, variables, load = saved
-  found, actual = load(path)
+  path, config, variables, form = saved
+  found, actual = load(path, form)
   assert found == config
   jax.tree.map(np.testing.assert_array_equal, actual, variables)
 
 
 def test_float16_weights_are_read_as_float32(saved):
-  path, config, variables, load = saved
-  checkpoints.save_npz(path, config, variables)
+  path, config, variables, form = saved
+  checkpoints.save_npz(path, form, variables)
   assert all(array.dtype == np.float16 for array in np.load(path).values())
-  _, actual = load(path)
+  _, actual = load(path, form)
   jax.tree.map(np.testing.assert_array_equal, actual,
                jax.tree.map(lambda x: x.astype(np.float16).astype(np.float32), variables))
 
 
 def test_converted_folder_gives_the_same_as_the_file(saved, tmp_path):
-  path, config, variables, load = saved
+  path, config, variables, form = saved
   array_files.write_orbax(tmp_path / "converted", variables)
-  found, actual = load(tmp_path / "converted")
+  found, actual = load(tmp_path / "converted", form)
   assert found == config
   jax.tree.map(np.testing.assert_array_equal, actual, variables)
 
 
 def test_registered_variant_brings_its_input_size_and_groups(tmp_path):
   toy = dataclasses.replace(bit.VARIANTS["bit_toy"], num_concepts=3)
-  variables = random_variables(bit.BiT(toy), (1, 64, 64, 3))
-  checkpoints.save_npz(tmp_path / "toy.npz", toy, variables)
-  assert checkpoints.load_bit(tmp_path / "toy.npz")[0] == toy
+  checkpoints.save_npz(tmp_path / "toy.npz", bit.FORMAT, random_variables(bit.FORMAT, toy))
+  assert bit.load(tmp_path / "toy.npz").config == toy
   toy = dataclasses.replace(tsm.VARIANTS["tsm_toy"], num_classes=3)
-  variables = random_variables(tsm.TSM(toy), (1, 8, 64, 64, 3))
-  checkpoints.save_npz(tmp_path / "toy.npz", toy, variables)
-  assert checkpoints.load_tsm(tmp_path / "toy.npz")[0] == toy
+  checkpoints.save_npz(tmp_path / "toy.npz", tsm.FORMAT, random_variables(tsm.FORMAT, toy))
+  assert tsm.load(tmp_path / "toy.npz").config == toy
 
 
 def test_value_too_large_for_float16_is_refused_and_nothing_written(tmp_path):
-  module, shape, _ = CASES["tsm"]
-  variables = random_variables(module, shape)
+  variables = random_variables(tsm.FORMAT, TSM)
   variables["batch_stats"]["bn1"]["var"][0] = 1e6
   with pytest.raises(ValueError, match="module.base_model.bn1.running_var"):
-    checkpoints.save_npz(tmp_path / "tsm.npz", TSM, variables)
+    checkpoints.save_npz(tmp_path / "tsm.npz", tsm.FORMAT, variables)
   assert not list(tmp_path.iterdir())
 
 
 def test_counter_of_batch_norm_is_ignored_and_explained(tmp_path):
-  module, shape, _ = CASES["tsm"]
-  checkpoints.save_npz(tmp_path / "tsm.npz", TSM, random_variables(module, shape))
+  checkpoints.save_npz(tmp_path / "tsm.npz", tsm.FORMAT, random_variables(tsm.FORMAT, TSM))
   name = "module.base_model.layer1.0.bn1.num_batches_tracked"
   rewrite(tmp_path / "tsm.npz", lambda arrays: arrays.update({name: np.array(7)}))
-  loaded = checkpoints.read(tmp_path / "tsm.npz", checkpoints.TSM_FORMAT)
+  loaded = tsm.load(tmp_path / "tsm.npz")
   assert loaded.config == TSM
   assert list(loaded.ignored) == [name] and "training steps" in loaded.ignored[name]
 
 
 def test_every_missing_and_unexpected_name_and_wrong_shape_is_reported(saved):
-  path, _, _, load = saved
+  path, _, _, form = saved
   names = sorted(np.load(path).files)
   renamed, lost, reshaped = names[3], names[5], names[8]
 
@@ -108,7 +107,7 @@ def test_every_missing_and_unexpected_name_and_wrong_shape_is_reported(saved):
 
   rewrite(path, spoil)
   with pytest.raises(UserError) as error:
-    load(path)
+    load(path, form)
   message = str(error.value)
   assert f"missing {renamed} " in message and f"missing {lost} " in message
   assert "unexpected something.else " in message
@@ -117,33 +116,33 @@ def test_every_missing_and_unexpected_name_and_wrong_shape_is_reported(saved):
 
 
 def test_shape_is_expected_as_it_is_in_the_file(saved):
-  path, _, _, load = saved
+  path, _, _, form = saved
   name = {"tsm.npz": "module.base_model.layer1.0.conv2.weight",
           "bit.npz": "resnet/block1/unit01/b/standardized_conv2d/kernel"}[path.name]
   shape = {"tsm.npz": (8, 8, 3, 3), "bit.npz": (3, 3, 32, 32)}[path.name]
   rewrite(path, lambda arrays: arrays.update({name: np.zeros((5, 4, 3, 2), np.float32)}))
   with pytest.raises(UserError) as error:
-    load(path)
+    load(path, form)
   assert f"{name} has shape (5, 4, 3, 2), expected {shape}" in str(error.value)
 
 
 def test_integers_where_weights_should_be_are_refused(saved):
-  path, _, _, load = saved
+  path, _, _, form = saved
   name = np.load(path).files[0]
   rewrite(path, lambda arrays: arrays.update({name: arrays[name].astype(np.int32)}))
   with pytest.raises(UserError, match=f"{name} holds int32"):
-    load(path)
+    load(path, form)
 
 
 def test_weights_of_the_other_network_are_refused(saved):
-  path, _, _, load = saved
-  other = checkpoints.load_bit if load is checkpoints.load_tsm else checkpoints.load_tsm
+  path, _, _, form = saved
+  other = bit if form is tsm.FORMAT else tsm
   with pytest.raises(UserError, match="does not hold a"):
-    other(path)
+    other.load(path)
 
 
 def test_bit_of_unknown_width_that_32_groups_do_not_divide_is_refused(tmp_path):
   odd = dataclasses.replace(BIT, base_width=8, num_groups=4)
-  checkpoints.save_npz(tmp_path / "odd.npz", odd, random_variables(bit.BiT(odd), (1, 32, 32, 3)))
+  checkpoints.save_npz(tmp_path / "odd.npz", bit.FORMAT, random_variables(bit.FORMAT, odd))
   with pytest.raises(UserError, match="root width 8"):
-    checkpoints.load_bit(tmp_path / "odd.npz")
+    bit.load(tmp_path / "odd.npz")

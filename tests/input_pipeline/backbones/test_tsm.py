@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from input_pipeline.backbones import checkpoints, tsm
+from input_pipeline.backbones import tsm
 from input_pipeline.backbones.convolution import convolve
 from input_pipeline.backbones.tsm import TSM, TSMConfig
 
@@ -40,7 +40,7 @@ def assert_same_outputs(network, path, frames: np.ndarray, config: TSMConfig) ->
   torch = pytest.importorskip("torch")
   with torch.no_grad():
     expected = [tensor.numpy() for tensor in network(torch.tensor(frames))]
-  found, variables = checkpoints.load_tsm(path)
+  found, variables, _ = tsm.load(path)
   assert found == config
   actual = jax.jit(TSM(found).apply)(variables, frames)
   for theirs, ours in zip(expected, actual):
@@ -60,9 +60,9 @@ def test_old_pth_files_and_npz_files_of_the_same_arrays_give_the_same_variables(
   write_pth(tmp_path / "new.pth", network)
   write_pth(tmp_path / "old.pth.tar", network, _use_new_zipfile_serialization=False)
   np.savez(tmp_path / "tsm.npz", **{f"module.{name}": x.numpy() for name, x in network.state_dict().items()})
-  config, variables = checkpoints.load_tsm(tmp_path / "new.pth")
+  config, variables, _ = tsm.load(tmp_path / "new.pth")
   for name in ("old.pth.tar", "tsm.npz"):
-    other_config, others = checkpoints.load_tsm(tmp_path / name)
+    other_config, others, _ = tsm.load(tmp_path / name)
     assert other_config == config
     jax.tree.map(np.testing.assert_array_equal, others, variables)
 
@@ -123,7 +123,7 @@ def test_every_variant_is_counted():
 
 def test_bfloat16_activations_stay_close_to_float32(tmp_path):
   write_pth(tmp_path / "tsm.pth", torch_tsm(dataclasses.replace(SMALL, stage_sizes=(1,))))
-  config, variables = checkpoints.load_tsm(tmp_path / "tsm.pth")
+  config, variables, _ = tsm.load(tmp_path / "tsm.pth")
   frames = np.random.default_rng(0).standard_normal((1, 8, 32, 32, 3), np.float32)
   exact, _ = jax.jit(TSM(config).apply)(variables, frames)
   rough, _ = jax.jit(TSM(config, jnp.bfloat16).apply)(variables, frames)
@@ -133,7 +133,7 @@ def test_bfloat16_activations_stay_close_to_float32(tmp_path):
 
 def test_training_moves_the_running_statistics_a_tenth_of_the_way_to_the_batch(tmp_path):
   write_pth(tmp_path / "tsm.pth", torch_tsm(dataclasses.replace(SMALL, stage_sizes=(1,))))
-  config, variables = checkpoints.load_tsm(tmp_path / "tsm.pth")
+  config, variables, _ = tsm.load(tmp_path / "tsm.pth")
   frames = np.random.default_rng(0).standard_normal((1, 8, 32, 32, 3), np.float32)
   step = jax.jit(lambda variables, x: TSM(config).apply(variables, x, train=True, mutable=["batch_stats"]))
   _, updated = step(variables, frames)

@@ -282,8 +282,8 @@ def test_published_metadata_gives_the_published_numbers_of_videos(tmp_path):
   assert sorted(raw_dataset.extras) == ["class_vectors.npy", "classifier_rows.npy", "word_list.json"]
 
   counts = Counter((entry.split, entry.label) for entry in raw_dataset.entries)
-  for name, split, lists, expected in (("val", "val", [split.val for split in raw_dataset.class_splits], [2670, 2712, 2663]),
-                                       ("tst", "test", [split.test for split in raw_dataset.class_splits], [14131, 14078, 14167])):
+  for name, split, expected in (("val", "val", [2670, 2712, 2663]), ("tst", "test", [14131, 14078, 14167])):
+    lists = [getattr(class_split, split) for class_split in raw_dataset.class_splits]
     rows = [json.loads(line) for line in (published / f"{name}_video_metas.jsonl").read_text().splitlines()]
     names = set(json.loads((published / f"{name}_video_names.json").read_text()))
     for k, indices in enumerate(json.loads((published / f"{name}_class_idxs.json").read_text())):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from er_jax.text.tokenizers import Words
-from input_pipeline.backbones import checkpoints, tsm
+from input_pipeline.backbones import tsm
 from input_pipeline.datasets import toy_actions
 from input_pipeline.datasets.toy_actions import backbone_data, icons, motions, scenes, videos, word_vectors
 from input_pipeline.errors import UserError
@@ -192,7 +192,7 @@ def test_classifier_rows_are_those_of_the_weights_file_and_tell_the_classes_of_c
   with np.load(toy_actions.DATASET.weights["tsm"]) as weights:
     np.testing.assert_array_equal(rows, weights["module.new_fc.weight"].astype(np.float32),
                                   err_msg="tsm.npz has changed: run input_pipeline.datasets.toy_actions.word_vectors")
-  config, variables = checkpoints.load_tsm(toy_actions.DATASET.weights["tsm"])
+  config, variables, _ = tsm.load(toy_actions.DATASET.weights["tsm"])
   clips, labels = backbone_data.backbone_clips(seed=7, start=0, count=32)
   features, _ = jax.jit(tsm.TSM(config).apply)(variables, tsm.normalize(clips))
   scores = np.mean(features, axis=1) @ rows.T

@@ -10,38 +10,43 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from input_pipeline.backbones import bit, tsm
-from input_pipeline.errors import UserError
+from input_pipeline.backbones import bit, load_network, tsm
+from input_pipeline.backbones.declaration import FEATURE, OBJECTS, Backbone, Network
+from input_pipeline.datasets import toy_actions
 from input_pipeline.features import extract as extract_lib
 from input_pipeline.features.extract import Extractor, extract
 from input_pipeline.features.store import FeatureStore
 from input_pipeline.raw_dataset import VideoEntry
 from input_pipeline.videos import decode
-from input_pipeline.videos.sampling import ViewSampling
+from input_pipeline.videos.sampling import ClipSampling, ViewSampling
 
 TSM = tsm.TSMConfig(stage_sizes=(1,), width=8, num_classes=5, shorter_side=36, crop=32)
 BIT = bit.BiTConfig(depths=(1,), base_width=8, num_groups=4, num_concepts=30, shorter_side=36, crop=32)
 ONE = jax.local_devices()[:1]
 
 
-def weights_of(network):
-  """Random weights of a TSM or a BiT."""
+def network_of(name: str, backbone: Backbone, config) -> Network:
+  """With random weights."""
   random = np.random.default_rng(7)
-  frames = np.zeros((1, 8, 32, 32, 3), np.float32)
-  shapes = jax.eval_shape(network.init, jax.random.key(0), frames if isinstance(network, tsm.TSM) else frames[0])
-  return jax.tree.map(lambda leaf: jnp.asarray(random.uniform(0.5, 0.8, leaf.shape) if leaf.ndim == 1
-                                               else random.normal(0, 0.2, leaf.shape), jnp.float32), shapes)
+  variables = jax.tree.map(lambda leaf: jnp.asarray(random.uniform(0.5, 0.8, leaf.shape) if leaf.ndim == 1
+                                                    else random.normal(0, 0.2, leaf.shape), jnp.float32),
+                           backbone.shapes(config))
+  return Network(name, backbone, config, variables)
 
 
-def variables(num_concepts: int = 30):
-  """Configs and random weights of both networks, as the Extractor takes them."""
-  bit_config = dataclasses.replace(BIT, num_concepts=num_concepts)
-  return TSM, weights_of(tsm.TSM(TSM)), bit_config, weights_of(bit.BiT(bit_config))
+def networks_of(tsm_config=TSM, bit_config=BIT) -> tuple[Network, Network]:
+  """Both, as the Extractor takes them."""
+  return network_of("tsm", tsm.BACKBONE, tsm_config), network_of("bit", bit.BACKBONE, bit_config)
 
 
 @pytest.fixture(scope="module")
-def weights():
-  return variables()
+def weights() -> tuple[Network, Network]:
+  return networks_of()
+
+
+def read(path, views=ViewSampling()) -> decode.ClipFrames:
+  """What the two see of a video."""
+  return decode.read_clip(path, [tsm.sampling(TSM, views), bit.sampling(BIT, views)])
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +65,10 @@ def clips(tmp_path_factory) -> list[VideoEntry]:
 
 def by_hand(weights, frames: decode.ClipFrames):
   """Features of the views, concepts and scores of one clip: each network on this clip alone, the rest in NumPy."""
-  tsm_config, tsm_variables, bit_config, bit_variables = weights
-  features, _ = apply_tsm(tsm_config, tsm_variables, frames.tsm)
-  logits = apply_bit(bit_config, bit_variables, frames.bit)
-  mean = np.asarray(logits, np.float64)[frames.bit_mask].mean(0)
+  feature, objects = weights
+  features, _ = apply_tsm(feature.config, feature.variables, frames.frames[0])
+  logits = apply_bit(objects.config, objects.variables, frames.frames[1][0])
+  mean = np.asarray(logits, np.float64)[frames.masks[1][0]].mean(0)
   best = np.argsort(-mean, kind="stable")[:20]
   return np.asarray(features, np.float64).mean(1), best, 1 / (1 + np.exp(-mean[best]))
 
@@ -83,7 +88,7 @@ def test_features_and_concepts_are_those_of_each_clip_alone(weights, clips, tmp_
   store = FeatureStore(tmp_path / "work", clips)
   extract(clips, Extractor(*weights, batch_size=4, devices=ONE, views=views), store, num_workers=2)
   for index in (0, 1, 3, 10):
-    frames = decode.read_clip(clips[index].path, 36, 32, views)
+    frames = read(clips[index].path, views)
     features, concepts, scores = by_hand(weights, frames)
     got = store[index]
     assert got.views.shape == (views.count, TSM.feature_dim)
@@ -95,8 +100,8 @@ def test_features_and_concepts_are_those_of_each_clip_alone(weights, clips, tmp_
 
 
 def test_vocabulary_smaller_than_twenty_leaves_slots_empty(clips):
-  weights = variables(num_concepts=7)
-  _, ids, scores = Extractor(*weights, batch_size=2, devices=ONE)([decode.read_clip(clips[3].path, 36, 32)])
+  weights = networks_of(bit_config=dataclasses.replace(BIT, num_concepts=7))
+  _, ids, scores = Extractor(*weights, batch_size=2, devices=ONE)([read(clips[3].path)])
   assert sorted(np.asarray(ids)[0, :7]) == list(range(7)) and (np.asarray(ids)[0, 7:] == -1).all()
   assert (np.asarray(scores)[0, 7:] == 0).all() and (np.diff(np.asarray(scores)[0, :7]) <= 0).all()
 
@@ -129,8 +134,9 @@ def test_place_in_the_batch_changes_no_bit(width):
   bit_config = dataclasses.replace(BIT, depths=(1, 1), base_width=width)
   random = np.random.default_rng(width)
   frames = random.integers(0, 256, (8, 2, 8, 32, 32, 3), np.uint8)
-  clips = [decode.ClipFrames(views, views[0], np.arange(8) < 5 + i % 4, 8) for i, views in enumerate(frames)]
-  networks = (tsm_config, weights_of(tsm.TSM(tsm_config)), bit_config, weights_of(bit.BiT(bit_config)))
+  clips = [decode.ClipFrames((views, views[:1]), (np.ones((2, 8), bool), np.arange(8)[None] < 5 + i % 4), 8)
+           for i, views in enumerate(frames)]
+  networks = networks_of(tsm_config, bit_config)
 
   for batch_size in (3, 8):
     extractor = Extractor(*networks, batch_size=batch_size, devices=ONE)
@@ -208,28 +214,62 @@ def test_unforeseen_failure_names_the_video(weights, clips, tmp_path, monkeypatc
 
 
 def test_fingerprint_tells_weights_and_views_apart(weights):
-  tsm_config, tsm_variables, bit_config, bit_variables = weights
-  same = Extractor(tsm_config, jax.tree.map(np.array, tsm_variables), bit_config, bit_variables, batch_size=2)
-  other = Extractor(tsm_config, jax.tree.map(lambda x: x + 1e-6, tsm_variables), bit_config, bit_variables)
+  feature, objects = weights
+  same = Extractor(feature._replace(variables=jax.tree.map(np.array, feature.variables)), objects, batch_size=2)
+  other = Extractor(feature._replace(variables=jax.tree.map(lambda x: x + 1e-6, feature.variables)), objects)
   assert Extractor(*weights).fingerprint() == same.fingerprint() != other.fingerprint()
   prints = {Extractor(*weights, views=views).fingerprint()
             for views in (ViewSampling(), ViewSampling(temporal_samples=3), ViewSampling(spatial_crops=3), ViewSampling(dense_stride=3))}
   assert len(prints) == 4
 
 
-def test_backbones_of_different_crops_are_refused(weights):
-  tsm_config, tsm_variables, bit_config, bit_variables = weights
-  with pytest.raises(UserError, match="TSM takes frames of 32 pixels, BiT of 224"):
-    Extractor(tsm_config, tsm_variables, bit.VARIANTS["bit_r50x1"], bit_variables)
+def test_fingerprint_of_the_toys_weights_is_that_of_the_first_version():
+  """Prepared datasets hold it; with another, they would have to be prepared anew."""
+  networks = [load_network(*weights) for weights in toy_actions.DATASET.weights.items()]      # of TSM, of BiT
+  assert Extractor(*networks, devices=ONE).fingerprint() == (
+      "c84ac69fae297f7680b854c5e36a9beaa0f3bfbe23b194a116d55a1ef4066db9")
+
+
+def test_backbones_of_different_crops_go_together(weights, clips, tmp_path):
+  feature, objects = weights
+  small = objects._replace(config=dataclasses.replace(BIT, shorter_side=24, crop=20))
+  stores = [FeatureStore(tmp_path / name, clips) for name in ("same", "other")]
+  for store, network in zip(stores, (objects, small)):
+    extract(clips, Extractor(feature, network, batch_size=2, devices=ONE), store, num_workers=1)
+  logits = apply_bit(small.config, small.variables, decode.read_clip(
+      clips[10].path, [bit.sampling(small.config, ViewSampling())]).frames[0][0])
+  assert np.array_equal(stores[0][10].views, stores[1][10].views)
+  assert stores[1][10].concept_ids[0] == np.argmax(np.mean(logits, axis=0))
+
+
+def test_one_backbone_with_both_roles_gives_both_of_the_same_views(clips, tmp_path):
+  """The brightness of a view is its feature, and twice that its only logit."""
+  def light(config, variables, frames, mask):
+    return variables["scale"] * jnp.mean(frames, axis=(1, 2, 3, 4))[:, None]
+
+  both = Backbone(
+      title="light meter", variants={"light": TSM}, shapes=None, load=None,
+      apply={FEATURE: light, OBJECTS: lambda *inputs: 2 * light(*inputs) - 150},
+      sampling=lambda config, views: ClipSampling(
+          36, lambda n: np.array([[0], [n - 1]]), lambda width, height: [(0, 0, 32, 32)]))
+  network = Network("light", both, bit.BiTConfig((1,), num_concepts=1), {"scale": np.float32(0.5)})
+  store = FeatureStore(tmp_path / "work", clips)
+  extract(clips, Extractor(network, network, batch_size=2, devices=ONE), store, num_workers=1)
+  for index in (0, 10):
+    shown = decode.read_frames(clips[index].path, [0, 2 * index])
+    means = [np.asarray(decode.resize(frame, 36))[:32, :32].mean() for frame in shown]
+    np.testing.assert_allclose(store[index].views[:, 0], np.divide(means, 2), rtol=1e-5)
+    assert store[index].concept_ids[:2].tolist() == [0, -1]
+    np.testing.assert_allclose(store[index].concept_scores[0], 1 / (1 + np.exp(150 - np.mean(means))), rtol=1e-3)
 
 
 @pytest.mark.skipif(jax.local_device_count() < 4, reason="needs four devices, e.g. simulated ones")
 def test_batch_is_divided_over_the_devices(weights, clips):
   extractor = Extractor(*weights, batch_size=1, devices=jax.local_devices()[:4], views=ViewSampling(2))
   assert extractor.batch_size == 4
-  batch = [decode.read_clip(clips[index].path, 36, 32, ViewSampling(2)) for index in (10, 0, 3)]
+  batch = [read(clips[index].path, ViewSampling(2)) for index in (10, 0, 3)]
   features, ids, _ = extractor(batch)
-  assert {shard.data.shape for shard in features.addressable_shards} == {(1, 2, extractor.feature_dim)}
+  assert {shard.data.shape for shard in features.addressable_shards} == {(1, 2, TSM.feature_dim)}
   for i, frames in enumerate(batch):
     expected, best, _ = by_hand(weights, frames)
     np.testing.assert_allclose(features[i], expected, atol=2e-5 * np.abs(expected).max())

@@ -11,10 +11,13 @@ import pytest
 
 from input_pipeline import prepare
 from input_pipeline.backbones import checkpoints
+from input_pipeline.backbones.declaration import FEATURE, OBJECTS, Backbone
 from input_pipeline.dataset import open_dataset
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import write_concepts
+from input_pipeline.preparation.feature_sources import choose_weights
+from input_pipeline.registry import Registry
 from tests.input_pipeline.published_layout import write_layout
 from tests.input_pipeline.small_preparation import examples, inputs, run, small, small_raw_dataset, whole
 
@@ -35,7 +38,7 @@ def features(small, tmp_path) -> Path:
 
 
 def test_features_of_any_width_take_the_place_of_tsms(features, tmp_path, monkeypatch):
-  monkeypatch.setattr(checkpoints, "load_tsm", None)
+  monkeypatch.setattr(checkpoints, "load", None)
   path = prepare.prepare("toy_actions", tmp_path, tmp_path / "videos", features=features)
   train = examples(tmp_path)["train"]
   assert [row["name"] for row in train] == [b"v0", b"v7", b"v9", b"v4", b"v11"]
@@ -153,3 +156,40 @@ def test_predictions_without_features_or_names_are_refused(features, tmp_path, m
 def test_features_are_refused_where_the_dataset_has_its_own(features, tmp_path):
   with pytest.raises(UserError, match="--features=.* was given, but precomputed has its features below --source"):
     prepare.prepare("precomputed", tmp_path, features=features)
+
+
+@pytest.fixture
+def four(monkeypatch) -> None:
+  """Backbones of each kind: two for the feature, one for the objects, one for both."""
+  roles = {"bit": {OBJECTS}, "flow": {FEATURE}, "tower": {FEATURE, OBJECTS}, "tsm": {FEATURE}}
+  backbones = {name: Backbone(name, {}, None, dict.fromkeys(its), None, None) for name, its in roles.items()}
+  monkeypatch.setattr(Registry, "names", lambda registry: list(backbones))
+  monkeypatch.setattr(Registry, "load", lambda registry, name: backbones[name])
+
+
+OWN = {"tsm": Path("own/tsm"), "bit": Path("own/bit")}
+
+
+@pytest.mark.parametrize("given, own, feature, objects", [
+    ([], OWN, "own/tsm", "own/bit"),
+    (["tsm"], OWN, "tsm", "own/bit"),
+    (["flow"], OWN, "flow", "own/bit"),
+    (["tsm", "bit"], {}, "tsm", "bit"),
+    (["tower"], OWN, "tower", "tower"),
+    (["tower", "bit"], {}, "tower", "bit"),
+    (["tower", "tsm"], {}, "tsm", "tower"),
+])
+def test_each_role_has_the_weights_that_were_given_or_else_the_datasets_own(four, given, own, feature, objects):
+  chosen = choose_weights({name: Path(name) for name in given}, own)
+  assert {role: str(path) for role, (_, path) in chosen.items()} == {FEATURE: feature, OBJECTS: objects}
+
+
+@pytest.mark.parametrize("given, own, message", [
+    ([], {}, "comes without weights: give --flow=WEIGHTS or --tower=WEIGHTS or --tsm=WEIGHTS, a published file"),
+    (["tsm"], {}, "comes without weights: give --bit=WEIGHTS or --tower=WEIGHTS"),
+    (["flow", "tsm"], OWN, "--flow=flow and --tsm=tsm were given, but each of them gives the feature of a video"),
+    (["tsm", "bit", "tower"], {}, "--tower=tower was given, but has nothing to do: --tsm gives the feature and --bit"),
+])
+def test_roles_without_weights_or_with_too_many_are_refused(four, given, own, message):
+  with pytest.raises(UserError, match=message):
+    choose_weights({name: Path(name) for name in given}, own)

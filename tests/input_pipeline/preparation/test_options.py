@@ -1,6 +1,7 @@
 """What may be asked of `prepare`: which dataset takes which flag, and the command that asks for the same."""
 
 import dataclasses
+import pickle
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,26 @@ def test_views_are_made_of_three_flags(tmp_path):
   assert options.views == ViewSampling(2, 5, 4)
 
 
-@pytest.mark.parametrize("field", ["data_dir", "source", "tsm", "features", "metadata"])
+def test_weights_are_flags_of_their_own_in_the_command(tmp_path):
+  options = PrepareOptions("toy_actions", tmp_path, weights={"tsm": tmp_path / "t.npz", "bit": None})
+  assert options.weights == {"tsm": tmp_path / "t.npz"}
+  assert options.command() == (f"python -m input_pipeline.prepare --dataset=toy_actions --data_dir={tmp_path} "
+                               f"--tsm={tmp_path}/t.npz")
+  assert "tsm" not in options.command(without=("weights",))
+  assert pickle.loads(pickle.dumps(options)) == options and hash(options)      # travels to Beam's workers
+
+
+def test_weights_of_an_unknown_backbone_name_the_near_one(tmp_path):
+  with pytest.raises(UserError, match="Unknown backbone 'tsn'. Did you mean tsm?"):
+    PrepareOptions("toy_actions", tmp_path, weights={"tsn": "t.npz"})
+
+
+def test_empty_weights_are_not_the_current_folder(tmp_path):
+  with pytest.raises(UserError, match="--tsm is empty, expected a path"):
+    PrepareOptions("toy_actions", tmp_path, weights={"tsm": ""})
+
+
+@pytest.mark.parametrize("field", ["data_dir", "source", "features", "metadata"])
 def test_an_empty_path_is_not_the_current_folder(taken, tmp_path, field):
   with pytest.raises(UserError, match=f"--{field} is empty, expected a path"):
     PrepareOptions(**{"dataset": "toy_actions", "data_dir": tmp_path, field: ""})

@@ -85,7 +85,7 @@ def test_merging_needs_neither_weights_nor_videos_nor_the_machine_of_the_shards(
     run_shards(inputs, tmp_path / str(index), index)
     shutil.copytree(tmp_path / str(index) / "extraction", tmp_path / "all" / "extraction", dirs_exist_ok=True,
                     copy_function=shutil.copyfile)      # with other times
-  monkeypatch.setattr(checkpoints, "load_tsm", None)
+  monkeypatch.setattr(checkpoints, "load", None)
   monkeypatch.setattr(decode, "read_clip", None)
   merge(inputs._replace(source=tmp_path / "absent"), tmp_path / "all")
   assert_same(tmp_path / "all", whole)

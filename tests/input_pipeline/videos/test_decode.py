@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from input_pipeline.backbones import bit, tsm
 from input_pipeline.videos import decode
-from input_pipeline.videos.sampling import ViewSampling, bit_indices, tsm_indices
+from input_pipeline.videos.sampling import ClipSampling, ViewSampling, bit_indices, centre_box, tsm_indices
 
 COUNT = 24
 STEADY = list(range(COUNT))
@@ -32,6 +33,13 @@ def number_of(frame):
   ones = frame[rows, width // 8:3 * width // 8].mean()
   tens = frame[rows, 5 * width // 8:7 * width // 8].mean()
   return round((ones - 8) / 24) + 10 * round((tens - 8) / 24)
+
+
+def read_both(path, shorter_side=256, crop=224, views=ViewSampling()):
+  """What TSM and BiT see of a video."""
+  return decode.read_clip(path, [
+      tsm.sampling(tsm.TSMConfig(shorter_side=shorter_side, crop=crop), views),
+      bit.sampling(bit.BiTConfig((1,), shorter_side=shorter_side, crop=crop), views)])
 
 
 def encode(path, frames, codec="libx264", pix_fmt="yuv420p", pts=None, movflags="", matrix=None, **options):
@@ -110,7 +118,7 @@ def test_each_index_gives_the_frame_that_shows_it(kind, tmp_path):
   frames = [decode.read_frames(path, [i])[0] for i in range(COUNT)]
   assert [number_of(frame) for frame in frames] == list(range(COUNT))
   assert same(frames, plain_decode(path))
-  assert decode.count_frames(path) == decode.read_clip(path, 48, 32).num_frames == COUNT
+  assert decode.count_frames(path) == read_both(path, 48, 32).num_frames == COUNT
 
 
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "avi"])
@@ -249,10 +257,10 @@ def test_colours_follow_the_matrix_and_range_the_file_names(name, space, kr, kb,
 
 def test_one_frame_is_a_video(tmp_path):
   path = encode(tmp_path / "a.mp4", [numbered(7)])
-  clip = decode.read_clip(path, 48, 32)
+  clip = read_both(path, 48, 32)
   assert decode.count_frames(path) == clip.num_frames == 1
-  assert clip.bit_mask.tolist() == [True] + [False] * 7
-  assert clip.tsm.shape == (1, 8, 32, 32, 3) and (clip.tsm == clip.bit[0]).all()
+  assert clip.masks[1].tolist() == [[True] + [False] * 7]
+  assert clip.frames[0].shape == (1, 8, 32, 32, 3) and (clip.frames[0] == clip.frames[1][0, 0]).all()
 
 
 @pytest.mark.parametrize("kind", ["b_frames", "h264_avi", "mpeg4_b_frames_avi", "vp9", "transport_stream"])
@@ -265,7 +273,7 @@ def test_a_truncated_file_gives_what_decodes(kind, part, tmp_path):
   path.write_bytes(whole.read_bytes()[:int(part * whole.stat().st_size)])
   expected = plain_decode(path)
   assert 0 < len(expected) < COUNT
-  assert decode.count_frames(path) == decode.read_clip(path, 48, 32).num_frames == len(expected)
+  assert decode.count_frames(path) == read_both(path, 48, 32).num_frames == len(expected)
   assert same(decode.read_frames(path, range(len(expected))), expected)
 
 
@@ -325,7 +333,7 @@ def no_film(name):
 def test_a_file_without_frames_is_refused_in_one_silent_line(name, reason, tmp_path, monkeypatch, capfd):
   monkeypatch.chdir(tmp_path)
   path = no_film(name)
-  readers = [decode.read_clip, lambda path: decode.read_frames(path, [0])]
+  readers = [read_both, lambda path: decode.read_frames(path, [0])]
   readers += [decode.count_frames] if name != "noise.mp4" else []   # whose packets look sound until decoded
   capfd.readouterr()
   for read in readers:
@@ -347,7 +355,7 @@ def test_a_cover_picture_is_no_video(tmp_path):
     packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 24)
     container.mux(packet)
   with pytest.raises(decode.VideoError, match="no video stream"):
-    decode.read_clip(tmp_path / "song.mp4")
+    read_both(tmp_path / "song.mp4")
 
 
 def triangle_weights(size, new_size):
@@ -388,15 +396,33 @@ def test_a_crop_larger_than_the_resized_frame_is_refused():
 @pytest.mark.parametrize("count", [3, 8, 21])
 def test_read_clip_gives_both_backbones_their_frames(count, tmp_path):
   path = encode(tmp_path / "a.mp4", map(numbered, range(count)), g=6)
-  clip = decode.read_clip(path, shorter_side=40, crop=36)
+  clip = read_both(path, shorter_side=40, crop=36)
   frames = [decode.preprocess(frame, 40, 36) for frame in plain_decode(path)]
   assert clip.num_frames == count
-  assert clip.tsm.shape == (1, 8, 36, 36, 3) and clip.bit.shape == (8, 36, 36, 3)
-  assert clip.tsm.dtype == clip.bit.dtype == np.uint8
-  assert same(clip.tsm[0], [frames[i] for i in tsm_indices(count)])
-  assert clip.bit_mask.tolist() == [i < count for i in range(8)]
-  assert same(clip.bit[clip.bit_mask], [frames[i] for i in bit_indices(count)])
-  assert not clip.bit[~clip.bit_mask].any()
+  assert [seen.shape for seen in clip.frames] == [(1, 8, 36, 36, 3)] * 2
+  assert [seen.dtype for seen in clip.frames] == [np.uint8] * 2
+  assert same(clip.frames[0][0], [frames[i] for i in tsm_indices(count)])
+  assert clip.masks[0].tolist() == [[True] * 8]
+  assert clip.masks[1].tolist() == [[i < count for i in range(8)]]
+  assert same(clip.frames[1][clip.masks[1]], [frames[i] for i in bit_indices(count)])
+  assert not clip.frames[1][~clip.masks[1]].any()
+
+
+def test_networks_of_other_sizes_see_one_decode_each_resized_and_cut_its_own_way(tmp_path, monkeypatch):
+  path = encode(tmp_path / "a.mp4", textured(5), g=6)
+  resized, resize = [], decode.resize
+  monkeypatch.setattr(decode, "resize", lambda frame, side: resized.append(side) or resize(frame, side))
+
+  def sampling(side, crop, *times):
+    return ClipSampling(side, lambda n: np.array(times), lambda width, height: [centre_box(width, height, crop)])
+
+  large, short, small = decode.read_clip(path, [
+      sampling(40, 36, [0, 4, 4]), sampling(40, 8, [2, -1], [-1, -1]), sampling(24, 20, [0], [3])]).frames
+  assert sorted(resized) == [24] * 4 + [40] * 4      # frames 0, 2, 3 and 4, once for each shorter side
+  frames = plain_decode(path)
+  assert same(large, [[decode.preprocess(frames[i], 40, 36) for i in (0, 4, 4)]])
+  assert same(short[0, 0], decode.preprocess(frames[2], 40, 8)) and not short[0, 1].any() and not short[1].any()
+  assert same(small, [[decode.preprocess(frames[i], 24, 20)] for i in (0, 3)])
 
 
 # 32 x 42 pixels after the resize, so that the steps are (42 - 32) // 4 = 2 for squares of 32, 3 and 1 for those of 28.
@@ -413,17 +439,17 @@ def test_views_are_the_crops_one_after_another_each_at_its_times_and_bit_sees_th
   frames = [np.asarray(decode.resize(frame, 32)) for frame in plain_decode(path)]
   resized, resize = [], decode.resize
   monkeypatch.setattr(decode, "resize", lambda frame, side: resized.append(frame) or resize(frame, side))
-  clip = decode.read_clip(path, shorter_side=32, crop=28, views=ViewSampling(temporal_samples=2, spatial_crops=crops))
+  clip = read_both(path, shorter_side=32, crop=28, views=ViewSampling(temporal_samples=2, spatial_crops=crops))
   times = [1, 3, 5, 7, 9, 11, 13, 15], [0, 2, 4, 6, 8, 10, 12, 14]       # int(17/16 + 17/8 x); 17 // 8 x
-  assert same(clip.tsm, [[frames[i][square] for i in time] for square in SQUARES[crops] for time in times])
-  assert same(clip.bit, [frames[i][2:30, 7:35] for i in (0, 2, 5, 7, 9, 11, 14, 16)])      # round(16 / 7 x)
+  assert same(clip.frames[0], [[frames[i][square] for i in time] for square in SQUARES[crops] for time in times])
+  assert same(clip.frames[1][0], [frames[i][2:30, 7:35] for i in (0, 2, 5, 7, 9, 11, 14, 16)])      # round(16 / 7 x)
   assert len(resized) == 17      # 16 frames for TSM, 8 for BiT, of which only the last is not among those
 
 
 @pytest.mark.parametrize("name", ["a b (c) #1 & 100%.mp4", "ünïcode 拍手.mp4", "caf\udce9.mp4", "%03d.mp4", "a:b.mp4"])
 def test_any_file_name_will_do(name, tmp_path):
   os.rename(encode(tmp_path / "a.mp4", map(numbered, range(3))), tmp_path / name)
-  assert decode.read_clip(tmp_path / name, 48, 32).num_frames == decode.count_frames(tmp_path / name) == 3
+  assert read_both(tmp_path / name, 48, 32).num_frames == decode.count_frames(tmp_path / name) == 3
 
 
 NO_PICTURE = bytes.fromhex("000001b6 50007f")      # MPEG-4's "vop_coded = 0": nothing new to show
@@ -472,14 +498,14 @@ def test_frames_of_xvid_and_divx_files_are_exact(bf, rewrite, tmp_path):
   path = as_avi(tmp_path / "v_Archery_g01_c01.avi", COUNT, bf, rewrite)
   assert [number_of(decode.read_frames(path, [i])[0]) for i in range(COUNT)] == list(range(COUNT))
   assert same(decode.read_frames(path, range(COUNT)), plain_decode(path))
-  assert decode.count_frames(path) == decode.read_clip(path, 48, 32).num_frames == COUNT
+  assert decode.count_frames(path) == read_both(path, 48, 32).num_frames == COUNT
 
 
 def test_a_video_of_ucf101s_kind_gives_the_frames_of_the_published_times(tmp_path):
   path = as_avi(tmp_path / "a.avi", 40, 0, list, size=(240, 320))
-  clip = decode.read_clip(path)
-  assert [number_of(frame) for frame in clip.tsm[0]] == [2, 7, 12, 17, 22, 27, 32, 37]      # 2.5 + 5 x
-  assert [number_of(frame) for frame in clip.bit] == [0, 6, 11, 17, 22, 28, 33, 39]         # 39 / 7 x
+  clip = read_both(path)
+  assert [number_of(frame) for frame in clip.frames[0][0]] == [2, 7, 12, 17, 22, 27, 32, 37]      # 2.5 + 5 x
+  assert [number_of(frame) for frame in clip.frames[1][0]] == [0, 6, 11, 17, 22, 28, 33, 39]         # 39 / 7 x
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
@@ -518,9 +544,9 @@ def test_frames_of_a_real_clip_equal_a_plain_decode():
   path = pathlib.Path(os.environ["ER_JAX_SHARED"]) / "clips" / "water_bottle_drumming.mp4"
   frames = plain_decode(path)
   count = len(frames)
-  clip = decode.read_clip(path)
+  clip = read_both(path)
   assert decode.count_frames(path) == clip.num_frames == count
-  assert same(clip.tsm[0], [decode.preprocess(frames[i]) for i in tsm_indices(count)])
-  assert same(clip.bit, [decode.preprocess(frames[i]) for i in bit_indices(count)])
+  assert same(clip.frames[0][0], [decode.preprocess(frames[i]) for i in tsm_indices(count)])
+  assert same(clip.frames[1][0], [decode.preprocess(frames[i]) for i in bit_indices(count)])
   wanted = [count - 1, 0, 57, 13, 58]
   assert same(decode.read_frames(path, wanted), [frames[i] for i in wanted])

@@ -7,7 +7,7 @@ import pytest
 
 from configs import bit as bit_config
 from configs import tsm as tsm_config
-from input_pipeline.backbones import bit, checkpoints, tsm
+from input_pipeline.backbones import bit, tsm
 from input_pipeline.datasets.toy_actions import train_backbones
 from input_pipeline.errors import UserError
 
@@ -43,8 +43,7 @@ def small(monkeypatch):
 
 def test_tsm_learns_what_one_frame_does_not_tell_and_its_file_holds_the_variant(small, tmp_path):
   assert train_backbones.train(small["tsm"], clips, tmp_path / "tsm.npz") >= 90
-  config, _ = checkpoints.load_tsm(tmp_path / "tsm.npz")
-  assert config == dataclasses.replace(tsm.VARIANTS["small"], num_classes=2)
+  assert tsm.load(tmp_path / "tsm.npz").config == dataclasses.replace(tsm.VARIANTS["small"], num_classes=2)
 
 
 def test_bit_learns_without_the_held_out_examples_and_gives_the_same_file_again(small, tmp_path):
@@ -57,7 +56,7 @@ def test_bit_learns_without_the_held_out_examples_and_gives_the_same_file_again(
   path = tmp_path / "bit.npz"
   assert train_backbones.train(small["bit"], examples, path) >= 90
   assert asked == list(range(40 + 24))
-  assert checkpoints.load_bit(path)[0] == dataclasses.replace(bit.VARIANTS["small"], num_concepts=2)
+  assert bit.load(path).config == dataclasses.replace(bit.VARIANTS["small"], num_concepts=2)
   first = path.read_bytes()
   train_backbones.train(small["bit"], pictures, path)
   assert path.read_bytes() == first
