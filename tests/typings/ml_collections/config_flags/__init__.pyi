@@ -1,0 +1,1 @@
+from .config_flags import DEFINE_config_file as DEFINE_config_file

@@ -1,0 +1,9 @@
+from typing import Any
+
+from absl import flags
+
+class ConfigFileFlagParser(flags.ArgumentParser[Any]):
+  def __init__(self, name: str, lock_config: bool = ...) -> None: ...
+  def parse(self, path: Any) -> Any: ...
+
+def DEFINE_config_file(name: str, default: str | None = ..., help_string: str = ...) -> flags.FlagHolder[Any]: ...
