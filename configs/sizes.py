@@ -9,11 +9,12 @@ nothing of the packages.
 
 import difflib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-DATASETS = Path(__file__).resolve().parents[1] / "input_pipeline" / "datasets"
+DATASETS = Path(find_spec("input_pipeline").origin).resolve().parent / "datasets"     # found without being imported
 BERT = DATASETS / "toy_actions" / "bert"
 
 

@@ -12,8 +12,8 @@ JAX and all that computes is imported after the flags are read, so that --help a
 """
 
 from absl import flags, logging
-from ml_collections import config_flags
 
+from er_jax import config_files
 from input_pipeline import errors
 from input_pipeline.errors import UserError
 
@@ -22,7 +22,7 @@ MODES = ("train_and_eval", "train", "eval")
 
 def define_flags() -> None:
   """The command's flags; not defined on import, because other commands have flags of their own."""
-  config_flags.DEFINE_config_file("config", None, "A file of configs/, with :DATASET behind it if wanted.")
+  config_files.define_flag("A name or file of configs/, with :DATASET behind it if wanted.")
   flags.DEFINE_string("workdir", None, "Where the run is kept; runs/METHOD-DATASET if not given.")
   flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
   flags.DEFINE_string("checkpoint", None, "With --mode=eval: evaluate this checkpoint folder.")

@@ -15,8 +15,8 @@ from tests.er_jax.small import lines_of, small_config, small_dataset
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
+from er_jax import convert  # noqa: E402
 from input_pipeline import array_files  # noqa: E402
-from scripts import convert_checkpoint  # noqa: E402
 from tests.er_jax import published_peers as peers  # noqa: E402
 
 STEPS = 10
@@ -87,7 +87,7 @@ def test_equals_torch(tmp_path, bert_folder, case):
   experiment = Experiment(config, tmp_path, dataset)
   peer = peers.make_peer(config, dataset, getattr(experiment.method.text, "tokenizer", None))
   np.savez(tmp_path / "published.npz", **peers.state_of(peer))
-  converted = convert_checkpoint.KINDS[method](tmp_path / "published.npz", config)
+  converted = convert.KINDS[method](tmp_path / "published.npz", config)
   array_files.write_orbax(tmp_path / "converted", converted.tree)
   config.init_from = str(tmp_path / "converted")
 

@@ -257,7 +257,7 @@ def test_methods_that_need_an_absent_file_name_it_before_training_and_others_do_
 def test_a_converted_checkpoint_scores_as_the_published_model_does(tmp_path, prepared, method):
   torch = pytest.importorskip("torch")
   pytest.importorskip("transformers")
-  from scripts import convert_checkpoint
+  from er_jax import convert
   from tests.er_jax import published_peers as peers
 
   config, layout = config_of(method, prepared), prepared.layout
@@ -266,7 +266,7 @@ def test_a_converted_checkpoint_scores_as_the_published_model_does(tmp_path, pre
     matrix = np.random.default_rng(0).normal(size=(16, VECTOR_DIM))
     np.save(tmp_path / "W.npy", matrix)
     unit = layout.class_vectors / np.linalg.norm(layout.class_vectors, axis=1, keepdims=True)
-    converted = convert_checkpoint.KINDS["eszsl"](str(tmp_path / "W.npy"), config)
+    converted = convert.KINDS["eszsl"](str(tmp_path / "W.npy"), config)
 
     def score(features, concept_ids, class_ids):
       return features @ matrix @ unit[list(class_ids)].T
@@ -274,7 +274,7 @@ def test_a_converted_checkpoint_scores_as_the_published_model_does(tmp_path, pre
   else:
     peer = peers.make_peer(config, dataset, getattr(methods.build(config, dataset).text, "tokenizer", None))
     torch.save(peer.state_dict(), tmp_path / "published.th")
-    converted = convert_checkpoint.KINDS[method](str(tmp_path / "published.th"), config)
+    converted = convert.KINDS[method](str(tmp_path / "published.th"), config)
     score = peer.logits
   array_files.write_orbax(tmp_path / "converted", converted.tree)
   run_of(config, tmp_path / "run", "eval", tmp_path / "converted")

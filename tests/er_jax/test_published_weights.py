@@ -14,7 +14,7 @@ from tests.er_jax.small import small_config, small_dataset
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
-from scripts import convert_checkpoint  # noqa: E402
+from er_jax.convert import KINDS  # noqa: E402
 from tests.er_jax import published_peers as peers  # noqa: E402
 
 CASES = {
@@ -81,7 +81,7 @@ def published(tmp_path_factory, bert_folder):
 
 
 def convert(method, path, config) -> dict[str, np.ndarray]:
-  return flatten_dict(convert_checkpoint.KINDS[method](str(path), config).tree, sep="/")
+  return flatten_dict(KINDS[method](str(path), config).tree, sep="/")
 
 
 def assert_equal(found, expected):

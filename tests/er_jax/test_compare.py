@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from er_jax import compare
 from er_jax import run as run_lib
 from input_pipeline.errors import Failure, UserError
-from scripts import compare
 from tests.er_jax.small import SlowTable, small_config, small_dataset
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 import pytest
 
+from er_jax.convert import KINDS
 from input_pipeline import array_files
 from input_pipeline.backbones import bit, checkpoints
 from input_pipeline.errors import UserError
-from scripts import convert_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "convert_checkpoint.py"
 
@@ -111,4 +111,4 @@ def test_config_that_does_not_go_with_the_kind_is_refused(tmp_path, kind, config
   small_dem(tmp_path / "dem.npz")
   config = importlib.import_module(f"configs.{config}").get_config("precomputed")
   with pytest.raises(UserError, match=message):
-    convert_checkpoint.KINDS[kind](str(tmp_path / "dem.npz"), config)
+    KINDS[kind](str(tmp_path / "dem.npz"), config)
