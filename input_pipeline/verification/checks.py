@@ -31,7 +31,6 @@ from input_pipeline.raw_dataset import PARTS, RawDataset
 from input_pipeline.verification.expected import SplitVideos
 from input_pipeline.videos import decode
 
-READS = ("frames", "packets", "none")
 FILES_A_TASK, TASKS_AHEAD = 4, 512      # of the threads
 SHOWN = 3      # names that a remark lists
 
