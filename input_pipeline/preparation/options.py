@@ -1,4 +1,4 @@
-"""What somebody asks `prepare` for: the dataset, where its videos are, and how they become features.
+"""The options of `prepare`: the dataset, where its videos are, and how they become features.
 
     options = PrepareOptions("ucf101_zsar", "data", weights={"tsm": ..., "bit": ...}, num_shards=8)
     options.raw_dataset()                        # the videos that the dataset expects

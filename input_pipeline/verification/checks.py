@@ -1,4 +1,4 @@
-"""Which of the videos that a dataset expects are there, can be read, are prepared, and were evaluated.
+"""Checks of the videos that a dataset expects: are they there, can be read, are prepared, and were evaluated?
 
     found, readable, problems = check_files(options, raw_dataset, read="frames")
     prepared, problems, remarks = check_prepared(raw_dataset, dataset)
