@@ -1,4 +1,4 @@
-"""What the experiments share: the common fields, with the published values and what they mean.
+"""The common fields of all experiments, with the published values and what they mean.
 
     config = common.get_config("vse", "precomputed", ("video_encoder", "text_backbone", "text_encoder"))
 """

@@ -1,4 +1,4 @@
-"""What a dataset's size changes in an experiment whose published values are those of Kinetics.
+"""Changes by a dataset's size to an experiment whose published values are those of Kinetics.
 
     config = sizes.adapt(config)
     sizes.size_of("ucf101_zsar")      # "small"

@@ -1,4 +1,4 @@
-"""What a dataset declares of itself, in one module input_pipeline/datasets/NAME.py, or in a package of that name.
+"""The declaration of a dataset, in one module input_pipeline/datasets/NAME.py, or in a package of that name.
 
     DATASET = DatasetSpec(
         summary="my cats, in a folder an action",

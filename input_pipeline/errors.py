@@ -1,4 +1,4 @@
-"""What a wrong flag, config, file or video turns into: a message for the person, and exit status 2.
+"""Errors of a wrong flag, config, file or video: a message for the person, and exit status 2.
 
     if __name__ == "__main__":
       errors.run(main)          # absl flags; a UserError prints its message and exits with 2

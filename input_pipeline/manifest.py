@@ -1,4 +1,4 @@
-"""What a dataset's results rest on, in one file beside it: class lists, video lists, counts, and a hash of these.
+"""The manifest of a dataset, in one file beside it: class lists, video lists, counts, and a hash of these.
 
     manifest.write(folder / "manifest.json", "ucf101_zsar", raw_dataset, written)
     manifest.cite(folder / "manifest.json", classes, class_splits)   # {"path": ..., "sha256": ...}, for results.json

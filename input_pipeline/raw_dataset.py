@@ -1,8 +1,6 @@
-"""What a dataset hands to `prepare`: the videos that should be there, and what is known about their classes.
+"""A dataset before its videos are read: the videos that should be there, and what is known about their classes.
 
-    def collection(source: Path) -> RawDataset:     # in input_pipeline/datasets/NAME/__init__.py
-      ...
-    check(collection(source))
+    check(RawDataset(entries, classes, concepts, class_splits, extras))      # read by a dataset's `DatasetSpec.read`
 
 The order of the videos is the order of the examples in the prepared dataset.
 """

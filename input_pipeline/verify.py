@@ -29,53 +29,16 @@ from typing import Any
 from absl import flags, logging
 
 from input_pipeline import errors, files
-from input_pipeline.dataset import dataset_path, open_dataset
 from input_pipeline.errors import UserError
-from input_pipeline.preparation import options as options_lib
-from input_pipeline.preparation.options import PrepareOptions
-from input_pipeline.verification.checks import READS, check_evaluated, check_files, check_prepared
-from input_pipeline.verification.expected import class_splits, expected, options_of
-from input_pipeline.verification.report import Verification, print_report, rows
+from input_pipeline.preparation import flags as flag_lib
 
+READS = ("frames", "packets", "none")
 OPTIONS = ("source", "metadata", "classes", "videos", "split_seed", "num_splits", "features", "num_workers")
-
-
-def verify(options: PrepareOptions, read: str = "frames", workdir: Path | None = None,
-           require_prepared: bool = False) -> Verification:
-  """Looks at everything that there is of a dataset.
-
-  Args:
-    options: from `expected.options_of`.
-    read: one of `READS`.
-    workdir: folder of a run, to count what it evaluated.
-    require_prepared: a dataset that is not prepared is a problem.
-
-  Raises:
-    UserError: something about the source, the lists, the prepared dataset or the run is wrong.
-  """
-  path = dataset_path(options.data_dir, options.dataset)
-  if workdir and path is None:
-    raise UserError(f"--workdir={workdir} was given, but {options.dataset} is not prepared in {options.data_dir}. "
-                    "Where does the dataset lie that the run was evaluated on? Give --data_dir=DIR.")
-  raw_dataset = expected(options)
-  splits = class_splits(raw_dataset)
-  prepared = evaluated = None
-  problems, remarks = {}, []
-  if path:
-    dataset = open_dataset(options.data_dir, options.dataset)
-    prepared, problems, remarks = check_prepared(raw_dataset, dataset)
-    if workdir:
-      evaluated, missed, more = check_evaluated(raw_dataset, splits, dataset, workdir)
-      problems, remarks = {**missed, **problems}, remarks + more
-  elif require_prepared:
-    remarks = [f"{options.dataset} is not prepared in {options.data_dir}. Prepare it with\n  {options.command()}"]
-  found, readable, bad = check_files(options, raw_dataset, read)      # the last, because it takes long
-  return Verification(raw_dataset, splits, found, readable, prepared, evaluated, {**problems, **bad}, remarks)
 
 
 def define_flags() -> None:
   """The command's flags."""
-  options_lib.define_flags()
+  flag_lib.define_flags()
   flags.DEFINE_enum("read", "frames", READS, "What to read of each video.")
   flags.DEFINE_string("workdir", None, "A run's folder: count what it evaluated.")
   flags.DEFINE_boolean("require_prepared", False, "A dataset that is not prepared falls short.")
@@ -87,9 +50,13 @@ def main(argv: list[str]) -> None:
   """Verifies what the flags say."""
   del argv
   values: Any = flags.FLAGS
-  options_lib.require_dataset(values.dataset)
+  flag_lib.require_dataset(values.dataset)
   if values.output and Path(values.output).is_dir():
     raise UserError(f"--output={values.output} is a folder, expected a file to be written, such as problems.jsonl.")
+
+  from input_pipeline.verification.count import verify  # only now, so that a wrong flag answers at once
+  from input_pipeline.verification.expected import options_of
+  from input_pipeline.verification.report import print_report, rows
 
   def stop(*_) -> None:
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What XLA has to be told before JAX starts, so that it computes what the program says.
+"""Flags that XLA has to be given before JAX starts, so that it computes what the program says.
 
     os.environ["XLA_FLAGS"] = with_guards(os.environ.get("XLA_FLAGS", ""))
 """

@@ -1,4 +1,4 @@
-"""How long our computations take beside the same ones in plain eager PyTorch.
+"""Times of our computations beside the same ones in plain eager PyTorch.
 
     python scripts/benchmark.py                                          # everything, BERT-base and ResNet-50
     python scripts/benchmark.py --parts=train_step,tsm --repeats=5 --size=tiny

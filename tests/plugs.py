@@ -13,7 +13,7 @@ def copy_of_the_tree(folder: Path) -> Path:
   listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", *PARTS], cwd=ROOT,
                           capture_output=True, text=True, check=True)
   for name in listed.stdout.splitlines():
-    if (ROOT / name).is_file():
+    if (ROOT / name).exists():
       (folder / name).parent.mkdir(parents=True, exist_ok=True)
-      shutil.copyfile(ROOT / name, folder / name)
+      shutil.copyfile(ROOT / name, folder / name, follow_symlinks=False)      # er_jax/configs is a link
   return folder

@@ -1,4 +1,4 @@
-"""What the methods that read texts share: a text backbone, a text encoder, and losses over all of a batch's texts.
+"""The base of the methods that read texts: a text tower, a text encoder, and losses over all of a batch's texts.
 
     class VSE(TextModel):
       def embed(self, videos, objects, deterministic): ...      # videos (and their objects' embeddings) -> anything

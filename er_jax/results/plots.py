@@ -1,4 +1,4 @@
-"""What a person sees of runs: confusion matrices, accuracies of classes and methods, videos with what was predicted.
+"""Pictures of runs: confusion matrices, accuracies of classes and methods, videos with what was predicted.
 
     write_pictures(workdir, "test0", predictions, class_names)  # confusion_test0.png, per_class_test0.png
     contact_sheet(workdir / "contact_sheet.png", predictions, dataset, videos)

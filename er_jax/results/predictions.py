@@ -1,4 +1,4 @@
-"""What evaluation predicts: scores of videos for classes, and the accuracies that follow from them.
+"""Predictions of an evaluation: scores of videos for classes, and the accuracies that follow from them.
 
     predictions = scores.among(dataset.splits.test[0])      # the videos of these classes, among these classes
     predictions.metrics()                                   # {"precision@1": 42.1, "precision@5": 73.1}

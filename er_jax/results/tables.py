@@ -1,4 +1,4 @@
-"""What a person reads of a run: tables of accuracies on the terminal and in Markdown.
+"""Tables of a run's accuracies, on the terminal and in Markdown.
 
     print_results(results)                                      # the content of results.json, as a table
     rows = [("ER-ZSAR", summary([results, of_another_seed])), ("chance", chance([24, 24, 24], num_seen=56))]

@@ -8,10 +8,13 @@ declaration.py says what a backbone declares.
 """
 
 import os
+from typing import TYPE_CHECKING
 
-from input_pipeline.backbones.declaration import Network
 from input_pipeline.registry import Registry
-from input_pipeline.videos.sampling import ClipSampling, ViewSampling
+
+if TYPE_CHECKING:      # JAX is imported with a backbone, not with the list of them
+  from input_pipeline.backbones.declaration import Network
+  from input_pipeline.videos.sampling import ClipSampling, ViewSampling
 
 BACKBONES = Registry("input_pipeline.backbones", "BACKBONE", "backbone")
 
@@ -21,14 +24,16 @@ def with_role(role: str) -> list[str]:
   return [name for name in BACKBONES.names() if role in BACKBONES.load(name).apply]
 
 
-def usual_samplings(views: ViewSampling) -> list[ClipSampling]:
+def usual_samplings(views: "ViewSampling") -> "list[ClipSampling]":
   """What each backbone, in its usual size, sees of a video."""
   backbones = map(BACKBONES.load, BACKBONES.names())
   return [backbone.sampling(next(iter(backbone.variants.values())), views) for backbone in backbones]
 
 
-def load_network(name: str, path: str | os.PathLike) -> Network:
+def load_network(name: str, path: str | os.PathLike) -> "Network":
   """Raises: UserError if there is no such backbone, or the weights are not what they should be."""
+  from input_pipeline.backbones.declaration import Network
+
   backbone = BACKBONES.load(name)
   config, variables, _ = backbone.load(path)
   return Network(name, backbone, config, variables)

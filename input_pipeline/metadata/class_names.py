@@ -1,4 +1,4 @@
-"""Which class a folder of videos is about, though people write its name in many ways.
+"""Class names as people write them, to find the class that a folder of videos is about.
 
     index = class_index(["hand stand pushups", "massaging person's head"], where="classes.json")
     index.label("HandstandPushups")          # 0

@@ -1,4 +1,4 @@
-"""Which classes are seen, and which unseen ones validate and test: one `ClassSplit` a split of the protocol.
+"""Class splits: the seen classes, and the unseen ones that validate and test; one `ClassSplit` a split of the protocol.
 
     splits = read_splits("class_splits.json", num_classes=620)
     splits[k].seen, splits[k].val, splits[k].test     # class indices

@@ -1,4 +1,4 @@
-"""Where the features of a dataset come from: from its videos, by backbones, or from files that hold them.
+"""Sources of a dataset's features: its videos, by backbones, or files that hold them.
 
     features = feature_source(PrepareOptions("toy_actions", "data"))
     features.fingerprint()                          # names everything that decides them but the videos

@@ -1,4 +1,4 @@
-"""Which extraction a dataset is made of: the one of these videos whose shards are all finished.
+"""The extraction that a dataset is made of: the one of these videos whose shards are all finished.
 
     work = work_to_merge(options, options.raw_dataset())
 

@@ -1,4 +1,4 @@
-"""What somebody asks `prepare` for: the dataset, where its videos are, and how they become features.
+"""The options of `prepare`: the dataset, where its videos are, and how they become features.
 
     options = PrepareOptions("ucf101_zsar", "data", weights={"tsm": ..., "bit": ...}, num_shards=8)
     options.raw_dataset()                        # the videos that the dataset expects
@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from absl import flags
 from flax.core import FrozenDict
 
 from input_pipeline import dataset_spec
@@ -196,28 +195,6 @@ class PrepareOptions:
     fields |= {**fields.pop("weights", {}), **more}
     words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in fields.items()]
     return shlex.join(["python", "-m", "input_pipeline.prepare", *words])
-
-
-def define_flags() -> None:
-  """The flags that say which videos, and of which dataset; not defined on import, as other commands have some too."""
-  flags.DEFINE_string("dataset", None, f"Which dataset: {', '.join(DATASETS.names())}.")
-  flags.DEFINE_string("data_dir", "data", "Where datasets lie; each is in DATA_DIR/NAME/VERSION.")
-  flags.DEFINE_string("source", None, "Folder of the videos, or of the published feature layout. "
-                      "Default: DATA_DIR/sources/NAME.")
-  flags.DEFINE_string("metadata", None, "Folder of the published class lists. Default: DATA_DIR/metadata.")
-  flags.DEFINE_string("classes", None, "Your classes: a classes.jsonl.")
-  flags.DEFINE_string("videos", None, "Your videos and their classes: a CSV or JSONL file.")
-  flags.DEFINE_integer("split_seed", None, "Seed of random class splits. Default: 0.")
-  flags.DEFINE_integer("num_splits", None, "How many random class splits to draw. Default: the dataset's.")
-  flags.DEFINE_string("features", None, "Folder of NAME.npy files, of any width, to take in place of a network's.")
-  flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Threads that read videos or features.")
-
-
-def require_dataset(dataset: str | None) -> str:
-  """The value of --dataset. Raises: UserError if it was not given."""
-  if dataset is None:
-    raise UserError(f"Which dataset? Give --dataset=NAME with one of {', '.join(DATASETS.names())}.")
-  return dataset
 
 
 def _absolute(name: str, path: str | Path | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Which of the videos that a dataset expects are there, can be read, are prepared, and were evaluated.
+"""Checks of the videos that a dataset expects: are they there, can be read, are prepared, and were evaluated?
 
     found, readable, problems = check_files(options, raw_dataset, read="frames")
     prepared, problems, remarks = check_prepared(raw_dataset, dataset)
@@ -31,7 +31,6 @@ from input_pipeline.raw_dataset import PARTS, RawDataset
 from input_pipeline.verification.expected import SplitVideos
 from input_pipeline.videos import decode
 
-READS = ("frames", "packets", "none")
 FILES_A_TASK, TASKS_AHEAD = 4, 512      # of the threads
 SHOWN = 3      # names that a remark lists
 

@@ -1,4 +1,4 @@
-"""Which videos a dataset should have, whether it is prepared already, about to be, or not even downloaded.
+"""The videos that a dataset should have, whether it is prepared already, about to be, or not even downloaded.
 
     options = options_of("ucf101_zsar", "data", source="/data/UCF-101")      # what is not given, as it was prepared
     raw_dataset = expected(options)

@@ -1,4 +1,4 @@
-"""What a verification found, and how it is told: tables of counts, what is wrong, and one line that sums up.
+"""The report of a verification: tables of counts, what is wrong, and one line that sums up.
 
     verification.is_complete
     print_report(verification, "ucf101_zsar", published=13_320, all_classes=False)

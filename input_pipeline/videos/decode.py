@@ -32,6 +32,8 @@ from input_pipeline.videos.sampling import ClipSampling, centre_box
 FRAME_PER_PACKET = frozenset({"h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg"})
 NO_PICTURE_BYTES = 19     # an MPEG-4 packet up to this size may say "no picture", as in AVI files by XviD and DivX
 WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<script", b"<?xml")   # how one begins, or a server's refusal
+# PyAV before 19 refuses a file whose title is not UTF-8 unless told not to; since then it never does.
+ANY_METADATA = {"metadata_errors": "replace"} if hasattr(av.container.InputContainer, "metadata_errors") else {}
 KEEP_BYTES = 64 * 2**20   # packets of files up to this size stay in memory between indexing and decoding
 
 
@@ -366,7 +368,7 @@ def _film(container: av.container.InputContainer) -> av.VideoStream:
 
 def _av_open(path: str) -> av.container.InputContainer:
   # Only local files: a playlist given as a video must not reach for the network.
-  return av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"})
+  return av.open(path, options={"protocol_whitelist": "file"}, **ANY_METADATA)
 
 
 @contextlib.contextmanager

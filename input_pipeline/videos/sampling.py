@@ -1,4 +1,4 @@
-"""Which frames of a video the backbones see, and which squares of a frame: numbers only, no pixels.
+"""The frames of a video that backbones see, and the squares of a frame: numbers only, no pixels.
 
     views = ViewSampling(temporal_samples=2, spatial_crops=3)
     views.count                                    # V = 6, the clips of 8 frames that TSM sees of a video

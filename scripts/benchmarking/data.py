@@ -1,4 +1,4 @@
-"""What the benchmark computes on: sizes, a BERT folder and a dataset of invented words, random weights.
+"""The benchmark's inputs: sizes, a BERT folder and a dataset of invented words, random weights.
 
     size = SIZES["full"]
     write_bert_folder(folder, size)                # config.json and vocab.txt

@@ -1,4 +1,4 @@
-"""What there is to download: the list downloads.json, or a copy of it with other addresses.
+"""The list of what there is to download: the file downloads.json, or a copy of it with other addresses.
 
     for download in read_downloads(ADDRESSES, "pretrained", bit="BiT-M-R50x3"):
       download.path, download.sources[0].address      # "BiT-M-R50x3.npz", "https://storage.googleapis.com/..."

@@ -89,7 +89,7 @@ def tree(tmp_path_factory):
 
 def main(tree, *flags) -> subprocess.CompletedProcess:
   return subprocess.run(
-      [sys.executable, "-m", "er_jax.main", f"--config.data.data_dir={tree.parent / 'data'}", *flags], cwd=tree,
+      [sys.executable, "-m", "er_jax.main", *flags, f"--config.data.data_dir={tree.parent / 'data'}"], cwd=tree,
       capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PYTHONPATH": str(tree)})
 
 

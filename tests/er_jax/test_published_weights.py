@@ -141,7 +141,7 @@ def test_a_renamed_array_is_both_missing_and_unexpected(tmp_path, published, cas
   np.savez(tmp_path / "a.npz", **{f"{name}_old" if n == name else n: np.array(tensor) for n, tensor in state.items()})
   with pytest.raises(UserError) as raised:
     convert(method, tmp_path / "a.npz", config)
-  assert f"  missing {name}\n" in f"{raised.value}\n" and f"  unexpected {name}_old (" in str(raised.value)
+  assert f"  missing {name} {tuple(state[name].shape)}\n" in f"{raised.value}\n" and f"  unexpected {name}_old (" in str(raised.value)
   assert str(tmp_path / "a.npz") in str(raised.value)
 
 
@@ -170,7 +170,7 @@ def test_weights_of_another_fusion_are_refused_by_name(tmp_path, published):
 
 def test_an_array_without_a_name_is_spoken_of(tmp_path, published):
   np.save(tmp_path / "W.npy", np.zeros((16, 6)))
-  with pytest.raises(UserError, match=r"missing bilinear.weight\n  unexpected array without a name \(16, 6\)"):
+  with pytest.raises(UserError, match=r"missing bilinear.weight \(300, 2048\)\n  unexpected array without a name \(16, 6\)"):
     convert("devise", tmp_path / "W.npy", published("devise")[1])
 
 

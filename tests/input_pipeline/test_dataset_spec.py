@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.datasets import DATASETS
 from input_pipeline.raw_dataset import RawDataset
+from tests.plugs import copy_of_the_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {"summary": "mine", "readme": ROOT / "README.md", "size": "small", "read": lambda source: None, "options": {},
@@ -83,13 +83,7 @@ def test_options_that_are_not_given_are_as_declared():
 @pytest.fixture
 def tree(tmp_path) -> Path:
   """A copy of the project, without its tests, to which the dataset hand_signs is added: one module and its README."""
-  listed = subprocess.run(["git", "ls-files", "input_pipeline", "er_jax", "configs", "scripts"], cwd=ROOT, text=True,
-                          capture_output=True, check=True)
-  for name in listed.stdout.splitlines():
-    if (ROOT / name).is_file():
-      (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
-      shutil.copyfile(ROOT / name, tmp_path / "tree" / name)
-  folder = tmp_path / "tree" / "input_pipeline" / "datasets"
+  folder = copy_of_the_tree(tmp_path / "tree") / "input_pipeline" / "datasets"
   (folder / "hand_signs.py").write_text(MODULE)
   (folder / "hand_signs.md").write_text("# hand_signs\n\nMade up.\n")
   return tmp_path / "tree"

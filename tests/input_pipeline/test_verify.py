@@ -20,9 +20,9 @@ from input_pipeline.errors import UserError
 from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
+from input_pipeline.verification.count import verify
 from input_pipeline.verification.expected import class_splits, expected, options_of
 from input_pipeline.verification.report import Verification, print_report, rows
-from input_pipeline.verify import verify
 from input_pipeline.videos import decode
 from tests.input_pipeline.conftest import write_dataset
 from tests.input_pipeline.datasets.class_lists import published_folder, write_class_list

@@ -1,4 +1,4 @@
-"""Which file of a copy of Kinetics is which published video, whatever the copy's names and folders.
+"""The files of the published videos in a copy of Kinetics, whatever the copy's names and folders.
 
     finder = VideoFinder(tree.files, class_index(names, where), listed)
     finder.find(listed[0])      # Path("/data/k600/val/juggling balls/-abc_DEF123_10_20.mp4"), or None

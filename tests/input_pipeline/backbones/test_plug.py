@@ -1,7 +1,6 @@
 """One file makes a backbone: it is put into a copy of the tree, and the commands know it."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from input_pipeline.datasets import toy_actions
 from input_pipeline.videos import decode
+from tests.plugs import copy_of_the_tree
 
 ROOT = Path(__file__).parents[3]
 LIGHT = '''"""Mean colour of the first and the last frame, projected."""
@@ -56,9 +56,7 @@ BACKBONE = Backbone("light meter", {"light": Config(4)}, shapes, {FEATURE: featu
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
   """The code, with one more file."""
-  tree = tmp_path_factory.mktemp("tree")
-  for package in ("input_pipeline", "er_jax", "configs", "scripts"):
-    shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+  tree = copy_of_the_tree(tmp_path_factory.mktemp("plug") / "tree")
   (tree / "input_pipeline" / "backbones" / "light.py").write_text(LIGHT)
   np.savez(tree / "light.npz", kernel=np.arange(12, dtype=np.float32).reshape(3, 4))
   return tree

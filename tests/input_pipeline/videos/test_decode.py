@@ -452,6 +452,20 @@ def test_any_file_name_will_do(name, tmp_path):
   assert read_both(tmp_path / name, 48, 32).num_frames == decode.count_frames(tmp_path / name) == 3
 
 
+def test_a_title_that_is_not_utf8_is_no_obstacle(tmp_path):
+  path = tmp_path / "a.mp4"
+  with av.open(str(path), "w") as container:
+    container.metadata["title"] = "a caf\u00e9"
+    stream = container.add_stream("libx264", rate=24)
+    stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+    container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(0), "rgb24")))
+    container.mux(stream.encode(None))
+  data = path.read_bytes()
+  assert data.count("a caf\u00e9".encode()) == 1
+  path.write_bytes(data.replace("a caf\u00e9".encode(), b"an caf\xe9"))
+  assert decode.count_frames(path) == len(decode.read_frames(path, [0])) == 1
+
+
 NO_PICTURE = bytes.fromhex("000001b6 50007f")      # MPEG-4's "vop_coded = 0": nothing new to show
 
 
