@@ -14,7 +14,16 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-DATASETS = Path(find_spec("input_pipeline").origin).resolve().parent / "datasets"     # found without being imported
+
+def _package() -> Path:
+  """Folder of input_pipeline, found without being imported."""
+  found = find_spec("input_pipeline")
+  if found is None or found.origin is None:
+    raise ModuleNotFoundError("input_pipeline is not installed; it comes with er_jax.")
+  return Path(found.origin).resolve().parent
+
+
+DATASETS = _package() / "datasets"
 BERT = DATASETS / "toy_actions" / "bert"
 
 

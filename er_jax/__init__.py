@@ -1,3 +1,3 @@
 """Zero-shot action recognition: batches to accuracy."""
 
-import input_pipeline as _  # sets what XLA needs before JAX starts
+import input_pipeline as _  # noqa: F401, it sets what XLA needs before JAX starts

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
   if values.config is None:
     raise UserError("Which experiment? Give --config=configs/ervse.py, or another file of configs/.")
   try:
-    values.config.method
+    values.config.method  # noqa: B018
   except (OSError, AttributeError) as error:   # ml_collections tells of a missing file when a field is asked for
     raise UserError(f"--config names no experiment of this project; it has no method. {error}") from error
   if values.checkpoint and values.mode != "eval":

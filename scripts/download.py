@@ -32,8 +32,8 @@ from scripts.downloading.fetch import CannotWrite, Patience, Refusal, Unreachabl
 
 TSM = "TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense.pth"
 WORDNET = "wordnet/data.noun"
-BROKEN_ARCHIVE = (KeyError, AttributeError, EOFError, NotImplementedError, zlib.error, gzip.BadGzipFile,
-                  tarfile.TarError, zipfile.BadZipFile)     # AttributeError: the member is no file
+BROKEN_ARCHIVE = (KeyError, EOFError, NotImplementedError, zlib.error, gzip.BadGzipFile, tarfile.TarError,
+                  zipfile.BadZipFile)
 
 
 def download_all(downloads: list[Download], folder: Path, patience: Patience) -> dict[str, list[str]]:
@@ -113,7 +113,10 @@ def _read_member(archive: Path, member: str) -> bytes:
       with zipfile.ZipFile(archive) as opened:
         return opened.read(member)
     with tarfile.open(archive) as opened:
-      return opened.extractfile(opened.getmember(member)).read()
+      found = opened.extractfile(opened.getmember(member))
+      if found is None:
+        raise KeyError(f"{member} is no file")
+      return found.read()
   except BROKEN_ARCHIVE as error:
     raise Refusal(f"no {member} can be read from that archive ({error}); it was deleted") from error
 

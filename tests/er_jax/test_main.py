@@ -233,7 +233,8 @@ def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folde
 
 
 @pytest.mark.parametrize("field, value", [
-    ("batch_size", 0), ("optimizer.learning_rate", -1.0), ("optimizer.clip_norm", -1.0), ("log_every_steps", 0), ("seed", -1), ("loss.temperature", 0.0),
+    ("batch_size", 0), ("optimizer.learning_rate", -1.0), ("optimizer.clip_norm", -1.0),
+    ("log_every_steps", 0), ("seed", -1), ("loss.temperature", 0.0),
     ("model.text_encoder.dropout_rate", -0.1), ("model.separate_concepts", True)])
 def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, field, value):
   monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))

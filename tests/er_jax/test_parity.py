@@ -15,9 +15,9 @@ from tests.er_jax.small import lines_of, small_config, small_dataset
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-from er_jax import convert  # noqa: E402
-from input_pipeline import array_files  # noqa: E402
-from tests.er_jax import published_peers as peers  # noqa: E402
+from er_jax import convert
+from input_pipeline import array_files
+from tests.er_jax import published_peers as peers
 
 STEPS = 10
 LAYER_1 = {"model.text_backbone.trainable_from": "encoder.layer.1"}

@@ -57,8 +57,8 @@ class Small(NamedTuple):
   def problems(self, **options) -> dict[str, str]:
     return {row["name"]: row["problem"] for row in rows(self.verify(**options))}
 
-  def prepare(self, raw_dataset: RawDataset, skipped: dict[int, str] = {}) -> Path:
-    return write_dataset(self.data_dir, raw_dataset._replace(concepts=[]), skipped)
+  def prepare(self, raw_dataset: RawDataset, skipped: dict[int, str] | None = None) -> Path:
+    return write_dataset(self.data_dir, raw_dataset._replace(concepts=[]), skipped or {})
 
   def evaluate(self, path: Path, *names: list[str], **results) -> None:
     """Leaves what an evaluation of these videos, those of each class split, leaves."""
@@ -172,14 +172,14 @@ def test_prepared_dataset_that_differs_from_what_is_expected_falls_short(small, 
   small.prepare(raw_dataset_of(small.source))
   same = raw_dataset_of(small.source)
   changed = same._replace(entries=[same.entries[0]._replace(label=1), *same.entries[1:-1]])
-  declare(monkeypatch, lambda source: changed)
+  declare(monkeypatch, lambda source, changed=changed: changed)
   verification = small.verify()
   assert [row["problem"] for row in rows(verification)] == ["prepared as a video of class 'run'"]
   assert verification.remarks == [
       f"{small.data_dir / 'toy_actions' / '1.0.0'} holds 1 videos that are not expected: wave/b"]
   for changed, message in ((same._replace(classes=same.classes[::-1]), "other classes"),
                            (same._replace(class_splits=GIVEN[:1]), "other class splits")):
-    declare(monkeypatch, lambda source: changed)
+    declare(monkeypatch, lambda source, changed=changed: changed)
     assert [message in remark for remark in small.verify().remarks] == [True]
 
 

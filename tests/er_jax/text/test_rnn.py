@@ -13,18 +13,19 @@ from er_jax.text.rnn import RNNTower
 NUM_WORDS, WORD_DIM, HIDDEN = 11, 6, 5
 GATES = {"gru": 3, "lstm": 4}
 TOKENS = [np.array(ids, np.int32) for ids in ([3, 1, 4, 1, 5], [9], [], [2, 6, 10], [7, 0])]
+EVERY = range(len(TOKENS))
 LENGTHS = np.array([len(ids) for ids in TOKENS])
 SPARE = 4                                         # unused slots behind the texts
 
 
-def lay(ids=range(len(TOKENS)), rows=None, spare: int = SPARE) -> Texts:
+def lay(ids=EVERY, rows=None, spare: int = SPARE) -> Texts:
   bank, ids = TextBank.build(TOKENS), np.array(list(ids), np.int32)
   capacity = bank.capacity(ids, 1)
   references = TextReferences(ids, capacity._replace(tokens=capacity.tokens + spare))
   return gather_texts(bank, references, ids if rows is None else rows)
 
 
-def by_text(hidden, ids=range(len(TOKENS))) -> list[np.ndarray]:
+def by_text(hidden, ids=EVERY) -> list[np.ndarray]:
   return np.split(np.asarray(hidden), np.cumsum(LENGTHS[list(ids)]))[:-1]
 
 

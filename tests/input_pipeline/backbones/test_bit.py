@@ -14,7 +14,10 @@ SMALL = BiTConfig(depths=(2, 1, 1), base_width=32, num_concepts=7)
 def random_weights(config: BiTConfig) -> dict[str, np.ndarray]:
   """Arrays with the published names and shapes."""
   random = np.random.default_rng(0)
-  normal = lambda *shape: random.standard_normal(shape, np.float32)
+
+  def normal(*shape: int) -> np.ndarray:
+    return random.standard_normal(shape, np.float32)
+
   weights = {}
 
   def group_norm(name: str, channels: int) -> None:

@@ -1,5 +1,6 @@
 """What every backbone declares, and the number of parameters of each of its variants."""
 
+import functools
 import math
 
 import jax
@@ -56,7 +57,7 @@ def test_every_role_has_its_output_for_the_clips_that_the_variant_samples(name, 
   mask = jax.ShapeDtypeStruct((3, shape[1]), jnp.bool_)
   assert backbone.apply.keys() and backbone.apply.keys() <= set(ROLES)
   for role, apply in backbone.apply.items():
-    output = jax.eval_shape(lambda *inputs: apply(config, *inputs), backbone.shapes(config), clips, mask)
+    output = jax.eval_shape(functools.partial(apply, config), backbone.shapes(config), clips, mask)
     size = {FEATURE: "feature_dim", OBJECTS: "num_concepts"}[role]
     assert output.shape == (3, getattr(config, size)) and output.dtype == jnp.float32
 

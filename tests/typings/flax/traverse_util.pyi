@@ -1,0 +1,6 @@
+# What the type checker takes flax.traverse_util for: the leaves are arrays, shapes or settings, as the caller knows.
+from collections.abc import Mapping
+from typing import Any
+
+def flatten_dict(xs: Mapping[str, Any], keep_empty_nodes: bool = ..., is_leaf: Any = ..., sep: str | None = ...) -> dict[Any, Any]: ...
+def unflatten_dict(xs: Mapping[Any, Any], sep: str | None = ...) -> dict[str, Any]: ...
