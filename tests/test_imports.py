@@ -1,6 +1,7 @@
 """Every module imports, and imports run one way."""
 
 import ast
+import graphlib
 import importlib
 from pathlib import Path
 
@@ -28,3 +29,21 @@ def test_arrows_point_one_way(package):
         top = name.split(".")[0]
         if top in ("er_jax", "input_pipeline", "configs", "scripts", "tests"):
           assert top in ALLOWED[package], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("package", ["input_pipeline", "er_jax"])
+def test_rooms_of_a_package_stand_above_all_that_they_import(package):
+  """A room is a folder or a module directly below the package; imports inside functions count."""
+  modules = {name for name in MODULES if name.startswith(package)}
+  rooms: dict[str, set[str]] = {}
+  for path in (ROOT / package).rglob("*.py"):
+    room = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+    for node in ast.walk(ast.parse(path.read_text())):
+      names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+      if isinstance(node, ast.ImportFrom):
+        names = [f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in modules else node.module or ""
+                 for alias in node.names]
+      rooms.setdefault(room, set()).update(
+          name.split(".")[1] for name in names if name.startswith(f"{package}.") and name.split(".")[1] != room)
+  graphlib.TopologicalSorter(rooms).prepare()      # raises where rooms import each other in a circle
+  assert rooms
