@@ -39,10 +39,12 @@ def train(experiment: Experiment) -> bool:
     UserError: for values that do not fit.
     Failure: if the loss is not a number, or the disk is full.
   """
-  config, parallel, checkpoints = experiment.config, experiment.parallel, Checkpoints(experiment.workdir / "checkpoints")
+  config, parallel = experiment.config, experiment.parallel
   seen, unseen = _videos(experiment)
   builder = BatchBuilder(experiment.dataset, config, experiment.method, [seen] if unseen is None else [seen, unseen],
                          parallel.num_devices)
+  class_set = builder.class_set(experiment.seen, training=True)
+  checkpoints = Checkpoints(experiment.workdir / "checkpoints")      # makes the folder, as now nothing is lacking
   params = experiment.first_params() if checkpoints.latest_step is None else experiment.blank_params()
   epoch_steps = steps_per_epoch(len(seen), config.batch_size)
   num_steps = epoch_steps * config.num_epochs
@@ -56,7 +58,7 @@ def train(experiment: Experiment) -> bool:
   first_step = int(state.step)
 
   banks = device_banks(builder.banks, parallel, experiment.method, state.params, experiment.cache_bytes)
-  classes, state = parallel.shard(builder.class_set(experiment.seen, training=True)), parallel.replicate(state)
+  classes, state = parallel.shard(class_set), parallel.replicate(state)
   steps = Steps(parallel, experiment.method, learner)
   log = _Log(experiment, learner, epoch_steps, first_step)
   validate = _validation(experiment, builder, unseen, banks, log)

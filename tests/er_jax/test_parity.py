@@ -101,7 +101,7 @@ def test_equals_torch(tmp_path, bert_folder, case):
   np.testing.assert_allclose([line["loss"] for line in lines_of(tmp_path) if "loss" in line], expected, rtol=1e-4)
   trained = flatten_dict(experiment.load_params(tmp_path / "checkpoints" / str(STEPS)), sep="/")
   sized = published_weights.method_of(config, peers.state_of(peer))
-  theirs = published_weights.to_params(peers.state_of(peer), published_weights.shapes(sized, peers.state_of(peer)), "peer")[0]
+  theirs = published_weights.to_params(peers.state_of(peer), sized, config, "peer")[0]
   assert_same_parameters(trained, flatten_dict(theirs, sep="/"))
 
   _, predictions, videos = evaluate(experiment, tmp_path / "checkpoints" / str(STEPS))
