@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scripts.downloading.fetch import Source
 
-ADDRESSES = Path(__file__).resolve().parent / "downloads.json"
+ADDRESSES = Path(__file__).resolve().parents[1] / "downloads.json"
 BIT = ("BiT-M-R50x1", "BiT-M-R50x3", "BiT-M-R101x1", "BiT-M-R101x3", "BiT-M-R152x2", "BiT-M-R152x4")
 
 
