@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from er_jax import cross_dataset, run
-from input_pipeline import loaders
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.descriptions import ActionClass, write_classes
@@ -31,7 +30,7 @@ def trained(tmp_path, bert_folder, monkeypatch):
   run.run(config, str(workdir), mode="train")
 
   def test_on(dataset, **changes):
-    monkeypatch.setattr(loaders, "open_dataset", lambda data_dir, name: dataset)
+    monkeypatch.setattr(run, "open_prepared", lambda data_dir, name: dataset)
     changed = small_config("vse", bert_folder, **changes)
     return run.run(changed, str(workdir), mode="eval", test_dataset="other")
 
@@ -85,7 +84,7 @@ def test_a_class_is_no_other_one_for_being_described_otherwise(trained, tmp_path
   dataset = other_dataset(tmp_path / "other")
   before = trained(dataset)
   reworded = [action._replace(description=f"{action.description} slowly") for action in dataset.classes]
-  after = trained(dataset.with_classes(reworded))
+  after = trained(dataclasses.replace(dataset, classes=reworded))
   assert [entry["class"] for entry in after["overlap"]] == [entry["class"] for entry in before["overlap"]]
 
 
