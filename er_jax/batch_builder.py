@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from er_jax.inputs import Banks, ClassSet, StepBatch, Targets
+from er_jax.inputs import UNUSED, Banks, ClassSet, StepBatch, Targets
 from er_jax.methods import Method
-from er_jax.models.spec import GRAPH, OBJECTS, REHEARSAL, TEXTS, VECTORS
+from er_jax.models.spec import GRAPH, OBJECTS, REHEARSAL, VECTORS
 from er_jax.rehearsal import Rehearsal, rehearsed_concepts, round_up
-from er_jax.text.bank import Capacity, TextReferences
+from er_jax.text.bank import TextReferences
 from er_jax.text.collect import collect_objects, collect_texts
 from input_pipeline.dataset import Dataset, require
 from input_pipeline.loaders import Batch, ExampleSet
@@ -48,23 +48,27 @@ class BatchBuilder:
     """
     self._dataset, self._config, self._method, self._num_devices = dataset, config, method, num_devices
     self.num_views = dataset.num_views
-    self._texts = self._objects = self._rehearsal = graph = None
+    self._texts = self._objects = self._rehearsal = None
+    texts = sequences = graph = UNUSED
     rehearses, who = REHEARSAL in method.needs and rehearse, f"method {method.name}"
     if OBJECTS in method.needs or rehearses:
       require(dataset, "concepts", who)
-    if GRAPH in method.needs:
+    if method.spec.graph is not None:
       graph = method.spec.graph(config, require(dataset, "class_vectors", who))
-    if TEXTS in method.needs:
+    if method.text is not None:
       rehearsed = rehearsed_concepts(dataset, config.loss, videos) if rehearses else np.zeros(0, int)
       self._texts = collect_texts(dataset, method.text, config.data, rehearsed)
-    if rehearses:
-      self._rehearsal = Rehearsal(dataset, config, self._texts, num_devices)
-    if OBJECTS in method.needs:
-      self._objects = collect_objects(dataset, method.text, config, videos)
-    self._object_capacity = functools.cache(self._measure_objects)
-    self.banks = Banks(self._texts and self._texts.bank, self._objects and self._objects.bank, graph)
+      texts = self._texts.bank
+      if rehearses:
+        self._rehearsal = Rehearsal(dataset, config, self._texts, num_devices)
+      if OBJECTS in method.needs:
+        self._objects = collect_objects(dataset, method.text, config, videos)
+        sequences = self._objects.bank
+        every_video = np.concatenate(list(self._objects.of_videos.values()))      # (videos, S)
+        self._object_capacity = functools.cache(functools.partial(sequences.largest_capacity, every_video))
+    self.banks = Banks(texts, sequences, graph)
 
-  def class_set(self, class_ids: Sequence[int], training: bool = False) -> ClassSet:
+  def class_set(self, class_ids: Sequence[int] | np.ndarray, training: bool = False) -> ClassSet:
     """The classes with these positions in the dataset's list, padded to the devices.
 
     Args:
@@ -75,22 +79,22 @@ class BatchBuilder:
       UserError: if the dataset lacks these.
     """
     count = round_up(len(class_ids), self._num_devices)
-    class_ids = np.asarray(class_ids, np.int32)
-    needs, spec = self._method.needs, self._method.spec
+    labels = np.asarray(class_ids, np.int32)
+    needs, targets_of = self._method.needs, self._method.spec.class_targets
 
     def padded(values: np.ndarray, fill: int = 0) -> np.ndarray:
       return np.pad(values, ((0, count - len(values)), *((0, 0),) * (values.ndim - 1)), constant_values=fill)
 
-    texts = None
+    texts = vectors = classifier = UNUSED
     if self._texts is not None:
-      ids = padded(self._texts.of_class[class_ids], -1)
+      ids = padded(self._texts.of_class[labels], -1)
       texts = TextReferences(ids, self._texts.bank.capacity(ids, self._num_devices))
-    regresses = training and spec.class_targets is not None
-    return ClassSet(
-        rows=np.arange(count, dtype=np.int32), mask=np.arange(count) < len(class_ids), texts=texts,
-        vectors=padded(self._dataset.class_vectors[class_ids]) if VECTORS in needs else None,
-        nodes=padded(class_ids) if GRAPH in needs else None,
-        classifier=padded(spec.class_targets(self._config, self._dataset, class_ids)) if regresses else None)
+    if VECTORS in needs:
+      vectors = padded(require(self._dataset, "class_vectors", f"method {self._method.name}")[labels])
+    if training and targets_of is not None:
+      classifier = padded(targets_of(self._config, self._dataset, labels))
+    return ClassSet(rows=np.arange(count, dtype=np.int32), mask=np.arange(count) < len(labels), texts=texts,
+                    vectors=vectors, nodes=padded(labels) if GRAPH in needs else UNUSED, classifier=classifier)
 
   def batch(self, batch: Batch, videos: ExampleSet, step: int | None = None) -> StepBatch:
     """What a step sees of the loader's batch.
@@ -102,7 +106,7 @@ class BatchBuilder:
     """
     size = round_up(len(batch.mask), self._num_devices)
     batch = Batch(*(np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)]) for x in batch))
-    objects = concepts = pair_weights = concept_mask = None
+    objects = concepts = pair_weights = concept_mask = UNUSED
     if self._objects is not None:
       ids = np.where(batch.mask[:, None], self._objects.of_videos[videos][batch.rows], -1).astype(np.int32)
       objects = TextReferences(ids, self._object_capacity(size // self._num_devices))
@@ -112,8 +116,3 @@ class BatchBuilder:
                       concepts=pair_weights, concept_mask=concept_mask)
     return StepBatch(features=batch.features, rows=np.arange(size, dtype=np.int32), objects=objects, concepts=concepts,
                      targets=targets)
-
-  def _measure_objects(self, videos_a_device: int) -> Capacity:
-    """Room for the object texts of any so many videos."""
-    every_video = np.concatenate(list(self._objects.of_videos.values()))    # (videos, S)
-    return self._objects.bank.largest_capacity(every_video, videos_a_device)

@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+
+from er_jax.types import Array
 
 
 class Dropout(nn.Module):

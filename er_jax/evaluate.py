@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jax import Array
 
 from er_jax import gzsl, metrics
 from er_jax.batch_builder import BatchBuilder
@@ -19,6 +18,7 @@ from er_jax.experiment import Experiment
 from er_jax.inputs import Banks, Params
 from er_jax.results.predictions import CLASS_MEAN, GENERALIZED, METRICS, SEEN, Predictions, Scores
 from er_jax.steps import Steps, device_banks
+from er_jax.types import Array
 from input_pipeline import files
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError

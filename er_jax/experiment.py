@@ -39,7 +39,7 @@ class Experiment:
     is_main: whether this process writes files and speaks.
   """
 
-  def __init__(self, config: ConfigDict, workdir: Path, dataset: Dataset, devices: Sequence[jax.Device] | None = None,
+  def __init__(self, config: ConfigDict, workdir: Path, dataset: Dataset, devices: Sequence | None = None,
                title: str = ""):
     self.config, self.workdir, self.dataset = config, workdir, dataset
     if not dataset.class_splits:

@@ -8,19 +8,19 @@
 A state is changed by steps alone, so training can stop and go on after any of them.
 """
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import jax
 import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax import Array
 from ml_collections import ConfigDict
 
 from er_jax import optimizer, sharding
 from er_jax.inputs import Banks, ClassSet, Params, StepBatch, TrainState
 from er_jax.methods import Method
 from er_jax.sharding import Parallel
+from er_jax.types import Array
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 
@@ -35,18 +35,22 @@ class Learner(Protocol):
   validate_at_start: bool
   single_epoch: bool
 
-  def init(self, params: Params) -> optax.OptState:
+  def init(self, params: Params) -> Any:
     """What a step needs besides the parameters, as NumPy arrays."""
+    ...
 
   def step(self, state: TrainState, batch: StepBatch, classes: ClassSet,
            banks: Banks) -> tuple[TrainState, dict[str, Array]]:
     """One step, as one device sees it: the new state, and the batch's losses before it."""
+    ...
 
   def finalize(self, state: TrainState, parallel: Parallel) -> TrainState:
     """The state, which is on the devices, its parameters made those that all steps so far lead to."""
+    ...
 
   def learning_rate(self, step: int) -> float:
     """Of a step, 0-based; for the record."""
+    ...
 
 
 def build(config: ConfigDict, dataset: Dataset, method: Method, params: Params, num_steps: int = 0) -> Learner:
@@ -90,16 +94,16 @@ class GradientDescent:
     key = jax.random.fold_in(jax.random.key(self._seed), state.step)
 
     def loss(learned):
-      parts = self._method.module.apply(
-          {"params": unflatten_dict({**frozen, **learned}, sep="/")}, videos, class_inputs, concepts, batch.targets,
-          sharding.gather, rngs={"dropout": key}, method="losses")
+      params = unflatten_dict({**frozen, **learned}, sep="/")
+      parts = self._method.call("losses", params, videos, class_inputs, concepts, batch.targets, sharding.gather,
+                                rngs={"dropout": key})
       return parts["loss"], parts
 
     (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(learned)
     grads, parts = sharding.total((grads, parts))
     updates, opt_state = self._optimizer.update(grads, state.opt_state, learned)
-    params = unflatten_dict({**frozen, **optax.apply_updates(learned, updates)}, sep="/")
-    return TrainState(state.step + 1, params, opt_state), parts
+    learned = cast(dict, optax.apply_updates(learned, updates))
+    return TrainState(state.step + 1, unflatten_dict({**frozen, **learned}, sep="/"), opt_state), parts
 
   def finalize(self, state: TrainState, parallel: Parallel) -> TrainState:
     """The state as it is."""
@@ -108,4 +112,4 @@ class GradientDescent:
 
   def learning_rate(self, step: int) -> float:
     """The schedule's."""
-    return float(self._schedule(step))
+    return float(np.asarray(self._schedule(step)))

@@ -3,68 +3,66 @@
     weights = mask / mask.sum()                                  # 0 on rows that only pad the last batch
     loss = softmax_cross_entropy(scores, targets, weights, class_mask, temperature=0.1)
 
-Shapes: B videos, C classes, K rehearsal concepts, D embedding width. Every loss is a weighted sum over videos; with
+Shapes: b videos, c classes, k rehearsal concepts, d embedding width. Every loss is a weighted sum over videos; with
 weights of one over the number of real videos *of the whole batch* it is the batch mean, and the values of the parts
 of a batch that is spread over devices add up to the value of the whole.
 """
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Bool, Float, Int
 from ml_collections import FrozenConfigDict
 
+from er_jax.types import Array
 
-def softmax_cross_entropy(scores: Array, targets: Array, weights: Array, class_mask: Array, *,
-                          temperature: float) -> Array:
+
+def softmax_cross_entropy(scores: Float[Array, "b c"], targets: Int[Array, " b"], weights: Float[Array, " b"],
+                          class_mask: Bool[Array, " c"], *, temperature: float) -> Float[Array, ""]:
   """Weighted sum of the cross entropy of the target class.
 
   Args:
-    scores: (B, C) similarities.
-    targets: (B,) int, class positions in [0, C).
-    weights: (B,) float.
-    class_mask: (C,) bool, False on slots that only pad the class set.
+    scores: similarities.
+    targets: class positions in [0, C).
+    weights: of the videos.
+    class_mask: False on slots that only pad the class set.
     temperature: divides the scores; 0.1 in the paper.
 
   Returns:
-    Scalar, nats.
+    In nats.
   """
   log_p = _masked_log_softmax(scores / temperature, class_mask)
   return -jnp.sum(_pick(log_p, targets) * weights)
 
 
-def rehearsal_loss(scores: Array, weights: Array, concept_mask: Array, *, temperature: float) -> Array:
+def rehearsal_loss(scores: Float[Array, "b k"], weights: Float[Array, "b k"], concept_mask: Bool[Array, " k"], *,
+                   temperature: float) -> Float[Array, ""]:
   """Asks each video to name its own objects among all of the batch's (Chen & Huang 2021, section 3.3).
 
   Args:
-    scores: (B, K) video-concept similarities.
-    weights: (B, K) float, 0 where the concept is not one of the video's own, else one over the number of true
+    scores: video-concept similarities.
+    weights: 0 where the concept is not one of the video's own, else one over the number of true
       (video, concept) pairs of the whole batch.
-    concept_mask: (K,) bool, False on slots that only pad the concept set.
+    concept_mask: False on slots that only pad the concept set.
     temperature: divides the scores; 1 leaves them.
 
   Returns:
-    Scalar: the mean of -log p over all true pairs of the batch.
+    The mean of -log p over all true pairs of the batch.
   """
   log_p = _masked_log_softmax(scores / temperature, concept_mask)
   return -jnp.sum(jnp.where(weights > 0, log_p * weights, 0.0))
 
 
-def ranking_loss(scores: Array, targets: Array, weights: Array, class_mask: Array, *, margin: float,
-                 max_violation: bool = False, topk: int = 1, reduction: str = "sum") -> Array:
+def ranking_loss(scores: Float[Array, "b c"], targets: Int[Array, " b"], weights: Float[Array, " b"],
+                 class_mask: Bool[Array, " c"], *, margin: float, max_violation: bool = False, topk: int = 1,
+                 reduction: str = "sum") -> Float[Array, ""]:
   """Hinge ranking of the target above every other class: DEVISE (Frome et al. 2013), ALE (Akata et al. 2016), SJE.
 
   Args:
-    scores: (B, C).
-    targets: (B,) int.
-    weights: (B,) float.
-    class_mask: (C,) bool.
+    scores, targets, weights, class_mask: as above.
     margin: by how much the target should win.
     max_violation: keep only the `topk` largest violations of each video.
     topk: see `max_violation`.
     reduction: over the classes: `sum`, `mean`, or `weighted` (ALE's rank weighting; plain sum with max_violation).
-
-  Returns:
-    Scalar.
   """
   is_target = jnp.arange(scores.shape[1]) == targets[:, None]
   hinge = jnp.maximum(0.0, margin + scores - _pick(scores, targets)[:, None])
@@ -85,17 +83,18 @@ def ranking_loss(scores: Array, targets: Array, weights: Array, class_mask: Arra
   return jnp.sum(violation * weights)
 
 
-def classification_loss(scores: Array, targets: Array, weights: Array, class_mask: Array,
-                        config: FrozenConfigDict) -> Array:
-  """The loss that `config.loss` names: `ce` (cross entropy) or `rank`; arguments as above. Returns: scalar."""
+def classification_loss(scores: Float[Array, "b c"], targets: Int[Array, " b"], weights: Float[Array, " b"],
+                        class_mask: Bool[Array, " c"], config: FrozenConfigDict) -> Float[Array, ""]:
+  """The loss that `config.loss` names: `ce` (cross entropy) or `rank`; arguments as above."""
   if config.kind == "ce":
     return softmax_cross_entropy(scores, targets, weights, class_mask, temperature=config.temperature)
   return ranking_loss(scores, targets, weights, class_mask, margin=config.margin, max_violation=config.max_violation,
                       topk=config.topk, reduction=config.reduction)
 
 
-def squared_error(predicted: Array, wanted: Array, weights: Array) -> Array:
-  """Weighted sum over videos of the mean squared error between two (B, D) embeddings. Returns: scalar."""
+def squared_error(predicted: Float[Array, "b d"], wanted: Float[Array, "b d"],
+                  weights: Float[Array, " b"]) -> Float[Array, ""]:
+  """Weighted sum over videos of the mean squared error between two embeddings."""
   return jnp.sum(jnp.mean(jnp.square(predicted - wanted), axis=1) * weights)
 
 

@@ -5,13 +5,15 @@
     METHODS.names()
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from er_jax.inputs import Params
 from er_jax.models.spec import DTYPES, GRAPH, OBJECTS, REHEARSAL, TEXTS, VECTORS, MethodSpec, Sizes
 from er_jax.text.tower import TOWERS, TextTower
 from input_pipeline.dataset import Dataset, require
@@ -48,6 +50,10 @@ class Method(NamedTuple):
   sizes: Sizes
   text: TextTower | None = None
 
+  def call(self, function: str | Callable, params: Params, *inputs: Any, **options: Any) -> Any:
+    """What a function of the module, given by its name or as (module) -> result, gives for these parameters."""
+    return self.module.apply({"params": params}, *inputs, method=function, **options)
+
   @property
   def pretrained(self) -> dict[str, np.ndarray]:
     """{"text_backbone/...": array}, parameters that training does not start at random."""
@@ -66,7 +72,7 @@ def build(config: ConfigDict, dataset: Dataset) -> Method:
     UserError: for a value that names nothing, or a dataset that lacks what the method needs.
   """
   spec = check_values(config)
-  text = vector_dim = None
+  text, vector_dim = None, 0
   if TEXTS in spec.needs:
     backbone = config.model.text_backbone
     tower = TOWERS.load(backbone.kind)
@@ -118,7 +124,7 @@ def check_values(config: ConfigDict) -> MethodSpec:
   return spec
 
 
-def check(field: str, value: object, known: object) -> None:
+def check(field: str, value: object, known: Collection[Any]) -> None:
   """Raises: UserError naming the near matches if a config field's value is not a known one."""
   if value not in known:
     raise unknown(field, value, known)

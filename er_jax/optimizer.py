@@ -9,19 +9,20 @@ weight_decay, lr_multiplier and freeze speak of.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import jax.numpy as jnp
 import optax
-from jax import Array
 from ml_collections import ConfigDict
 
+from er_jax.types import Array
 from input_pipeline.errors import UserError, unknown
 
 Flat = dict[str, Array]
 
 
-def schedule(config: ConfigDict, batch_size: int, num_steps: int = 0) -> Callable[[Array], Array]:
+def schedule(config: ConfigDict, batch_size: int, num_steps: int = 0) -> optax.Schedule:
   """The learning rate as a function of the step, 0-based.
 
   Args:
@@ -65,7 +66,7 @@ def schedule(config: ConfigDict, batch_size: int, num_steps: int = 0) -> Callabl
   if config.warmup not in ("exp", "linear"):
     raise unknown("config.optimizer.warmup", config.warmup, ("exp", "linear"))
 
-  def learning_rate(step: Array) -> Array:
+  def learning_rate(step):
     t = jnp.asarray(step, jnp.float32)
     return jnp.where((t <= warmup_steps) & (warmup_steps > 0), warm(t), decayed(t))
 
@@ -75,15 +76,15 @@ def schedule(config: ConfigDict, batch_size: int, num_steps: int = 0) -> Callabl
 def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
   """Scales all gradients by min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does."""
 
-  def update(grads, state, params=None):
+  def update(updates: Any, state: Any, params: Any = None):
     del params
-    scale = jnp.minimum(1.0, max_norm / (optax.tree.norm(grads) + 1e-6))
-    return {name: grad * scale for name, grad in grads.items()}, state
+    scale = jnp.minimum(1.0, max_norm / (optax.tree.norm(updates) + 1e-6))
+    return {name: grad * scale for name, grad in updates.items()}, state
 
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def build(config: ConfigDict, learning_rate: Callable[[Array], Array],
+def build(config: ConfigDict, learning_rate: optax.Schedule,
           trainable: Iterable[str]) -> optax.GradientTransformation:
   """The transformation that turns gradients into updates of the parameters named in `trainable`.
 
@@ -98,12 +99,14 @@ def build(config: ConfigDict, learning_rate: Callable[[Array], Array],
   if config.name not in moments:
     raise unknown("config.optimizer.name", config.name, moments)
 
-  def add_decay(grads: Flat, params: Flat) -> Flat:
+  def add_decay(grads: Any, params: Any) -> Flat:
     return {name: grad + decay[name] * params[name] if decay[name] else grad for name, grad in grads.items()}
 
-  decays = optax.stateless(add_decay)
-  scale_by_module = optax.stateless(
-      lambda updates, params: {name: update * multiplier[name] for name, update in updates.items()})
+  def multiply(updates: Any, params: Any) -> Flat:
+    del params
+    return {name: update * multiplier[name] for name, update in updates.items()}
+
+  decays, scale_by_module = optax.stateless(add_decay), optax.stateless(multiply)
   order = [moments[config.name], decays] if config.name == "adamw" else [decays, moments[config.name]]
   clip = [clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
   return optax.chain(*clip, *order, scale_by_module, optax.scale_by_learning_rate(learning_rate))

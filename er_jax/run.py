@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from er_jax import cross_dataset, evaluate, train
@@ -146,9 +145,9 @@ def _evaluate(experiment: Experiment, checkpoint: str | None, show: bool) -> dic
   folder, dataset = experiment.workdir, experiment.dataset
   results, predictions, videos = evaluate.evaluate(experiment, checkpoint)
   if experiment.is_main:
-    names = np.array([action.name for action in dataset.classes])
     for split, prediction in predictions.items():
-      plots.write_pictures(folder, split, prediction, names[prediction.class_ids])
+      names = [dataset.classes[label].name for label in prediction.class_ids]
+      plots.write_pictures(folder, split, prediction, names)
     shown = predictions[f"test{experiment.config.data.split_index}"]
     plots.contact_sheet(folder / "contact_sheet.png", shown, dataset, videos)
     if show:

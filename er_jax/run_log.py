@@ -117,7 +117,7 @@ def _without_torch() -> Iterator[None]:
   if "torch" in sys.modules:
     yield
     return
-  sys.modules["torch"] = None
+  sys.modules["torch"] = None     # pyright: ignore[reportArgumentType]
   try:
     yield
   finally:

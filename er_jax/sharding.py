@@ -16,13 +16,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from er_jax.types import Array
 from input_pipeline.errors import unknown
 
 AXIS = "data"
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
 
 
-def gather(x: jax.Array) -> jax.Array:
+def gather(x: Array) -> jax.Array:
   """(n, ...) on each of D devices -> (D * n, ...) on all of them, in the order of the devices."""
   return jax.lax.all_gather(x, AXIS, tiled=True)
 
@@ -35,8 +36,8 @@ def total(tree: Any) -> Any:
 class Parallel:
   """Runs per-device functions on all devices of all processes, under `jit` with shardings or under `pmap`."""
 
-  def __init__(self, mode: str = "jit", devices: Sequence[jax.Device] | None = None):
-    """Args: mode: "jit" or "pmap"; devices: those to use, all of all processes if None."""
+  def __init__(self, mode: str = "jit", devices: Sequence | None = None):
+    """Args: mode: "jit" or "pmap"; devices: jax devices to use, all of all processes if None."""
     if mode not in ("jit", "pmap"):
       raise unknown("config.parallel", mode, ("jit", "pmap"))
     self.mode = mode

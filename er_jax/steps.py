@@ -16,14 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax import Array
+from jaxtyping import Float
 
 from er_jax import sharding
-from er_jax.inputs import Banks, ClassInputs, ClassSet, Graph, Params, StepBatch, VideoInputs
+from er_jax.inputs import UNUSED, Banks, ClassInputs, ClassSet, Graph, Params, StepBatch, VideoInputs
 from er_jax.methods import Method
 from er_jax.models.spec import GRAPH, OBJECTS
 from er_jax.sharding import REPLICATED, SHARDED, Parallel
 from er_jax.text.bank import Capacity, TextBank, TextReferences, Texts, gather_texts
+from er_jax.types import Array
 
 FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}   # it runs once
 
@@ -40,12 +41,12 @@ def params_like(method: Method) -> Params:
   return jax.eval_shape(_init(method), jax.random.key(0))
 
 
-def _init(method: Method) -> Callable[[Array], Params]:
+def _init(method: Method) -> Callable[[jax.Array], Any]:
   ids, vector_dim = np.zeros(1, np.int32), method.sizes.vector_dim
-  vectors = None if vector_dim is None else jnp.zeros((1, vector_dim))
+  vectors = jnp.zeros((1, vector_dim)) if vector_dim else UNUSED
   texts = gather_texts(TextBank.build([ids]), TextReferences(ids, Capacity(1, 1)), ids)
-  videos = VideoInputs(jnp.zeros((1, method.sizes.feature_dim)), ids, texts if OBJECTS in method.needs else None)
-  graph = Graph(vectors, jnp.ones((1, 1))) if GRAPH in method.needs else None
+  videos = VideoInputs(jnp.zeros((1, method.sizes.feature_dim)), ids, texts if OBJECTS in method.needs else UNUSED)
+  graph = Graph(vectors, jnp.ones((1, 1))) if GRAPH in method.needs else UNUSED
   classes = ClassInputs(ids, np.ones(1, bool), texts, vectors, ids, graph)
 
   def whole(module):
@@ -54,17 +55,17 @@ def _init(method: Method) -> Callable[[Array], Params]:
   return lambda key: method.module.init(key, method=whole)["params"]
 
 
-def encode_classes(params: Params, classes: ClassSet, banks: Banks, *, method: Method) -> Array:
-  """Embeddings of the whole class set (C, D), each device encoding its share."""
-  inputs = classes.inputs(banks)
-  return sharding.gather(method.module.apply({"params": params}, inputs, True, method="encode_classes"))
+def encode_classes(params: Params, classes: ClassSet, banks: Banks, *, method: Method) -> Float[Array, "c d"]:
+  """Embeddings of the whole class set, each device encoding its share."""
+  return sharding.gather(method.call("encode_classes", params, classes.inputs(banks), True))
 
 
-def score(params: Params, batch: StepBatch, embeddings: Array, banks: Banks, *, method: Method) -> Array:
-  """Logits (B, C) of the whole batch, each device scoring its share."""
+def score(params: Params, batch: StepBatch, embeddings: Float[Array, "c d"], banks: Banks, *,
+          method: Method) -> Float[Array, "b c"]:
+  """Logits of the whole batch, each device scoring its share."""
   def whole(module):
     return module.score(module.encode_videos(batch.video_inputs(banks), True), embeddings)
-  return sharding.gather(method.module.apply({"params": params}, method=whole))
+  return sharding.gather(method.call(whole, params))
 
 
 class Steps:
@@ -96,7 +97,7 @@ def device_banks(banks: Banks, parallel: Parallel, method: Method, params: Param
 
     @jax.jit
     def run(params: Params, texts: Texts) -> Array:
-      return method.module.apply({"params": params}, texts, method="frozen_texts")
+      return method.call("frozen_texts", params, texts)
 
     frozen_params = jax.device_put(params, jax.local_devices()[0])
 

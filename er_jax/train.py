@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax import Array
 from jax.experimental import multihost_utils
 
 from er_jax import learners
@@ -24,6 +23,7 @@ from er_jax.learners import Learner
 from er_jax.methods import check_trainable
 from er_jax.run_log import BestSoFar, Board, MetricsLog
 from er_jax.steps import Steps, device_banks
+from er_jax.types import Array
 from input_pipeline.errors import Failure
 from input_pipeline.loaders import ExampleSet, examples, no_videos, steps_per_epoch, train_batches
 from input_pipeline.progress import Progress
@@ -107,14 +107,14 @@ def _validation(experiment: Experiment, builder: BatchBuilder, unseen: ExampleSe
     evaluator = Evaluator(experiment, builder, unseen, sum((split.val for split in experiment.splits), ()))
 
   def validate(params: Params, step: int, best: BestSoFar) -> BestSoFar:
-    scores = evaluator(params, banks) if evaluator else None
-    for k, split in enumerate(experiment.splits):
-      if not split.val:      # nothing chooses this split's checkpoint: the last one is tested
-        continue
-      values = scores.among(split.val).metrics()
-      log.validation(step, f"val{k}", values)
-      for metric, value in values.items():
-        best = best.with_value(f"val{k}", metric, value, step)
+    if evaluator is not None:
+      scores = evaluator(params, banks)
+      for k, split in enumerate(experiment.splits):
+        if split.val:      # else nothing chooses this split's checkpoint: the last one is tested
+          values = scores.among(split.val).metrics()
+          log.validation(step, f"val{k}", values)
+          for metric, value in values.items():
+            best = best.with_value(f"val{k}", metric, value, step)
     return best._replace(evaluated=step)
 
   return validate

@@ -1,7 +1,9 @@
-"""Eight simulated devices for all tests, and a compilation cache so that a program is compiled once a test run."""
+"""Eight simulated devices, programs compiled once a test run, and shapes that are held to what annotations say."""
 
 import os
 import tempfile
+
+from jaxtyping import install_import_hook
 
 DEVICES = "--xla_force_host_platform_device_count=8"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}".strip()
@@ -9,3 +11,5 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="er_jax_test_compiled_"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+
+install_import_hook(["er_jax.losses", "er_jax.models", "er_jax.steps", "input_pipeline.backbones"], "beartype.beartype")

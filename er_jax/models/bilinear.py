@@ -7,10 +7,12 @@ each by its own loss; ESZSL (Romera-Paredes & Torr, ICML 2015) in closed form (e
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from er_jax import losses
@@ -19,16 +21,17 @@ from er_jax.inputs import ClassInputs, Targets, VideoInputs
 from er_jax.models.encoders import dense, l2_normalize
 from er_jax.models.spec import DTYPES, FEATURES, VECTORS, MethodSpec, Sizes, dense_names, read_sizes
 from er_jax.text.bank import Texts
+from er_jax.types import Array
 
 
 class Compatibility(nn.Module):
   """The weights W (F, V) and the dropout before them."""
   vector_dim: int
   dropout_rate: float
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, features: Array, rows: Array, deterministic: bool) -> Array:
+  def __call__(self, features: Float[Array, "b f"], rows: Int[Array, " b"], deterministic: bool) -> Float[Array, "b v"]:
     x = Dropout(self.dropout_rate)(features, rows, deterministic)
     return dense(features.shape[-1], self.vector_dim, use_bias=False, dtype=self.dtype, name="dense")(x)
 
@@ -47,27 +50,27 @@ class Bilinear(nn.Module):
   vector_dim: int
   config: FrozenConfigDict
   loss: FrozenConfigDict
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   def setup(self):
     rate = self.config.get("dropout_rate", 0.0)     # ESZSL has none
     self.compatibility = Compatibility(self.vector_dim, rate, self.dtype, name=self.method)
     self.class_dropout = Dropout(rate)
 
-  def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Array:
-    """(c, V) normalised class vectors."""
+  def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Float[Array, "c v"]:
+    """Normalised class vectors."""
     return self.class_dropout(l2_normalize(classes.vectors), classes.rows, deterministic)
 
-  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Array:
-    """(b, V): the videos' features in the space of the class vectors."""
+  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Float[Array, "b v"]:
+    """The videos' features in the space of the class vectors."""
     return self.compatibility(videos.features, videos.rows, deterministic).astype(jnp.float32)
 
-  def score(self, videos: Array, classes: Array) -> Array:
-    """(b, C) compatibilities."""
+  def score(self, videos: Float[Array, "b v"], classes: Float[Array, "c v"]) -> Float[Array, "b c"]:
+    """Compatibilities."""
     return videos @ classes.T
 
   def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
-             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
+             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Float[Array, ""]]:
     """This device's share of the batch's losses; see `er_jax.models.spec`."""
     scores = self.score(self.encode_videos(videos, deterministic), gather(self.encode_classes(classes, deterministic)))
     loss = losses.classification_loss(scores, targets.classes, targets.weights, gather(classes.mask), self.loss)
@@ -81,7 +84,7 @@ def build(config: ConfigDict, sizes: Sizes, tower: None = None) -> Bilinear:
                   DTYPES[config.dtype])
 
 
-def ranking_method(name: str, **declared: str | int) -> MethodSpec:
+def ranking_method(name: str, **declared: Any) -> MethodSpec:
   """The declaration of a bilinear method that learns by ranking; `declared` are its title, paper and year."""
   return MethodSpec(
       losses=("rank", "ce"), needs=frozenset({FEATURES, VECTORS}), build=build,

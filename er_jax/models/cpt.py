@@ -7,18 +7,19 @@ Scores are dot products, so the weighted mean of the objects' embeddings stands 
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Bool, Float
 
 from er_jax.inputs import VideoInputs
 from er_jax.models.spec import OBJECTS, MethodSpec
 from er_jax.models.text_model import TextModel, text_method
+from er_jax.types import Array
 
 
 class CPT(TextModel):
   """The concept-only method: action and object descriptions in one space."""
 
-  def embed(self, videos: VideoInputs, objects: Array | None, deterministic: bool) -> Array:
-    """(b, D): the embedding of each video's objects, joined to one text or weighted."""
+  def embed(self, videos: VideoInputs, objects: Float[Array, "n d"], deterministic: bool) -> Float[Array, "b d"]:
+    """The embedding of each video's objects, joined to one text or weighted."""
     del deterministic
     if not self.config.separate_concepts:
       return objects
@@ -27,15 +28,15 @@ class CPT(TextModel):
     return jnp.einsum("bk,bkd->bd", concept_weights(objects, present), objects)
 
 
-def concept_weights(objects: Array, present: Array) -> Array:
+def concept_weights(objects: Float[Array, "b k d"], present: Bool[Array, "b k"]) -> Float[Array, "b k"]:
   """How much each of a video's objects counts.
 
   Args:
-    objects: (b, k, D) embeddings.
-    present: (b, k) bool, False where a video has fewer objects.
+    objects: embeddings.
+    present: False where a video has fewer objects.
 
   Returns:
-    (b, k), 0 where absent; those of a video sum to 1 (to 0 if it has no object).
+    0 where absent; those of a video sum to 1 (to 0 if it has no object).
   """
   likeness = jnp.maximum(jnp.einsum("bkd,bqd->bkq", objects, objects), 0)
   redundancy = jnp.sum(jnp.where(present[:, None, :], likeness, 0), axis=2)

@@ -3,27 +3,30 @@
     texts = TextEncoder(embed_dim=512, pooling="avg", ...)(hidden, ragged, deterministic=True)      # (S, D)
     videos = GlobalFeatureEncoder(embed_dim=512, ...)(features, rows, deterministic=True)           # (B, D)
 
-Shapes: B videos, S texts in N token slots, H width of the token vectors, D embedding width.
+Shapes: b videos, s texts in n token slots, h width of the token vectors, d embedding width.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int
 
 from er_jax.dropout import Dropout
 from er_jax.text import ragged as ragged_lib
 from er_jax.text.ragged import Ragged
+from er_jax.types import Array
 
 POOLINGS = ("first", "avg", "max", "last", "attn")
 
 
-def l2_normalize(x: Array) -> Array:
+def l2_normalize(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
   """x / max(|x|, 1e-12) over the last axis."""
   return x / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-24))
 
 
-def dense(inputs: int, outputs: int, *, use_bias: bool = True, dtype=jnp.float32, name: str | None = None) -> nn.Dense:
+def dense(inputs: int, outputs: int, *, use_bias: bool = True, dtype: DTypeLike = jnp.float32,
+          name: str | None = None) -> nn.Dense:
   """A dense layer whose weights and biases start uniform in +-1/sqrt(inputs), as torch.nn.Linear's do."""
   bound = inputs ** -0.5
 
@@ -34,21 +37,21 @@ def dense(inputs: int, outputs: int, *, use_bias: bool = True, dtype=jnp.float32
 
 
 class GlobalFeatureEncoder(nn.Module):
-  """Video features (B, F) to embeddings (B, D): dropout, dense, L2 normalisation."""
+  """Video features to embeddings: dropout, dense, L2 normalisation."""
   embed_dim: int
   dropout_rate: float
   normalize: bool = True
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, features: Array, rows: Array, deterministic: bool) -> Array:
+  def __call__(self, features: Float[Array, "b f"], rows: Int[Array, " b"], deterministic: bool) -> Float[Array, "b d"]:
     x = Dropout(self.dropout_rate)(features, rows, deterministic)
     x = dense(features.shape[-1], self.embed_dim, dtype=self.dtype, name="dense")(x).astype(jnp.float32)
     return l2_normalize(x) if self.normalize else x
 
 
 class TextEncoder(nn.Module):
-  """Token vectors (N, H) of S texts to embeddings (S, D): dropout, pooling, dense if H is not D, L2 normalisation.
+  """Token vectors of texts to embeddings: dropout, pooling, dense if H is not D, L2 normalisation.
 
   `pooling`: `first` or `last` token, `avg` or `max` over a text's tokens, or `attn`, a softmax-weighted sum.
   A text without tokens is embedded as zeros before the dense layer.
@@ -57,10 +60,10 @@ class TextEncoder(nn.Module):
   pooling: str
   dropout_rate: float
   normalize: bool = True
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, hidden: Array, ragged: Ragged, deterministic: bool) -> Array:
+  def __call__(self, hidden: Float[Array, "n h"], ragged: Ragged, deterministic: bool) -> Float[Array, "s d"]:
     width = hidden.shape[-1]
     hidden = Dropout(self.dropout_rate, name="token_dropout")(hidden, ragged.token_rows, deterministic)
     tokens, mask = ragged_lib.pad(hidden, ragged), ragged_lib.token_mask(ragged)[..., None]

@@ -9,34 +9,36 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
 from er_jax.dropout import Dropout
-from er_jax.inputs import VideoInputs
+from er_jax.inputs import UNUSED, VideoInputs
 from er_jax.models.encoders import dense, l2_normalize
 from er_jax.models.spec import FEATURES, OBJECTS, MethodSpec
 from er_jax.models.text_model import text_method
 from er_jax.models.vse import VSE
+from er_jax.types import Array
 from input_pipeline.errors import UserError
 
 FUSIONS = ("early", "late", "fc", "gate")
 
 
 class Streams(NamedTuple):
-  """A video's embeddings, each (b, D): `action`, `object`, and for fusion `fc` what they make together."""
-  action: Array
-  object: Array
-  fused: Array | None
+  """Videos' embeddings: `action`, `object`, and for fusion `fc` what they make together."""
+  action: Float[Array, "b d"]
+  object: Float[Array, "b d"]
+  fused: Float[Array, "b d"] = UNUSED
 
 
 class FusionMLP(nn.Module):
-  """Both streams (b, 2 D) to (b, D): dense, ReLU, dropout, dense."""
+  """Both streams, side by side, to one: dense, ReLU, dropout, dense."""
   dropout_rate: float
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, streams: Array, rows: Array, deterministic: bool) -> Array:
+  def __call__(self, streams: Float[Array, "b 2*d"], rows: Int[Array, " b"], deterministic: bool) -> Float[Array, "b d"]:
     width = streams.shape[-1] // 2
     x = nn.relu(dense(2 * width, width, dtype=self.dtype, name="hidden")(streams))
     x = Dropout(self.dropout_rate)(x, rows, deterministic)
@@ -51,10 +53,11 @@ class Fusion(nn.Module):
   """
   kind: str
   dropout_rate: float
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, action: Array, object_: Array, rows: Array, deterministic: bool) -> Streams:
+  def __call__(self, action: Float[Array, "b d"], object_: Float[Array, "b d"], rows: Int[Array, " b"],
+               deterministic: bool) -> Streams:
     both = jnp.concatenate([action, object_], axis=-1)
     if self.kind == "fc":
       fused = FusionMLP(self.dropout_rate, self.dtype, name="mlp")(both, rows, deterministic)
@@ -62,8 +65,8 @@ class Fusion(nn.Module):
     if self.kind == "gate":
       gates = [nn.sigmoid(FusionMLP(self.dropout_rate, self.dtype, name=name)(both, rows, deterministic))
                for name in ("action_gate", "object_gate")]
-      return Streams(l2_normalize(gates[0] * action), l2_normalize(gates[1] * object_), None)
-    return Streams(action, object_, None)
+      return Streams(l2_normalize(gates[0] * action), l2_normalize(gates[1] * object_))
+    return Streams(action, object_)
 
 
 class ERVSE(VSE):
@@ -80,12 +83,13 @@ class ERVSE(VSE):
     super().setup()
     self.fusion = Fusion(self.config.fusion, self.config.fusion_mlp.dropout_rate, self.dtype)
 
-  def embed(self, videos: VideoInputs, objects: Array | None, deterministic: bool) -> Streams:
-    """Both streams of the videos, from their features and the embeddings (b, D) of their object sequences."""
+  def embed(self, videos: VideoInputs, objects: Float[Array, "b d"], deterministic: bool) -> Streams:
+    """Both streams of the videos, from their features and the embeddings of their object sequences."""
     action = self.video_encoder(videos.features, videos.rows, deterministic)
     return self.fusion(action, objects, videos.rows, deterministic)
 
-  def scores(self, videos: Streams, texts: Array, rehearsing: bool = False) -> tuple[Array, ...]:
+  def scores(self, videos: Streams, texts: Float[Array, "c d"],
+             rehearsing: bool = False) -> tuple[Float[Array, "b c"], ...]:
     """Scores of the action stream, of the object stream and of both; with fusion `early` of both alone.
 
     With `clamp_obj_logits` and fusion `late` or `gate` the object stream can only add to the score of a class.

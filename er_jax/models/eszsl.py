@@ -8,11 +8,10 @@ x W s (bilinear.py). N may be large: steps add up X Xt and X Y, and the rest is 
 
 from typing import NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from er_jax import sharding
@@ -20,11 +19,11 @@ from er_jax.inputs import Banks, ClassSet, Params, StepBatch, TrainState
 from er_jax.models import bilinear
 from er_jax.models.spec import FEATURES, VECTORS, MethodSpec, read_sizes
 from er_jax.sharding import Parallel
-from input_pipeline.dataset import Dataset
+from er_jax.types import Array
+from input_pipeline.dataset import Dataset, require
 
 
-@flax.struct.dataclass
-class Sum:
+class Sum(NamedTuple):
   """A running sum of float32 arrays that loses no digits (Kahan 1965): `total`, and what is `missing` from it."""
   total: Array
   missing: Array
@@ -56,8 +55,8 @@ class ClosedForm:
 
   validate_at_start, single_epoch = False, True
 
-  def __init__(self, vectors: np.ndarray, feature_regularizer: float, class_regularizer: float):
-    """Args: vectors: (C, V) of the seen classes, as they are; the regularizers: a, b."""
+  def __init__(self, vectors: Float[np.ndarray, "c v"], feature_regularizer: float, class_regularizer: float):
+    """Args: vectors: of the seen classes, as they are; the regularizers: a, b."""
     vectors = vectors.astype(np.float64)
     self._vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     self._regularizers = feature_regularizer, class_regularizer
@@ -99,7 +98,7 @@ class ClosedForm:
 
 
 def _learner(config: ConfigDict, dataset: Dataset) -> ClosedForm:
-  vectors = dataset.class_vectors[list(dataset.class_splits[0].seen)]
+  vectors = require(dataset, "class_vectors", "method eszsl")[list(dataset.class_splits[0].seen)]
   return ClosedForm(vectors, config.model.feature_regularizer, config.model.class_regularizer)
 
 

@@ -4,7 +4,7 @@
     h = leaky_relu(A (h W + b) + h W_loop), ...                                 # 300 -> 512 -> 1024 x 4 -> 2048
 
 The graph's output for a seen class is trained to be the row of a video classifier that knows the class; that for an
-unseen class then serves as its classifier. Shapes: N classes of the dataset, c of the class set, F feature width.
+unseen class then serves as its classifier. Shapes: n classes of the dataset, c of the class set, v vector width, f feature width.
 """
 
 import re
@@ -13,7 +13,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from er_jax.dropout import Dropout
@@ -21,6 +22,7 @@ from er_jax.inputs import ClassInputs, Graph, Targets, VideoInputs
 from er_jax.models.encoders import dense, l2_normalize
 from er_jax.models.spec import DTYPES, FEATURES, GRAPH, PUBLISHED_SIZES, MethodSpec, Sizes
 from er_jax.text.bank import Texts
+from er_jax.types import Array
 from input_pipeline.array_files import Arrays
 from input_pipeline.dataset import Dataset, require
 from input_pipeline.errors import UserError
@@ -29,15 +31,15 @@ from input_pipeline.loaders import class_means
 TARGETS = ("classifier", "class_means")     # what the graph's outputs are trained to be
 
 
-def neighbour_graph(vectors: np.ndarray, num_neighbors: int) -> np.ndarray:
+def neighbour_graph(vectors: Float[np.ndarray, "n v"], num_neighbors: int) -> Float[np.ndarray, "n n"]:
   """Which classes listen to which: each to its most similar ones by cosine, itself among them, and the other way.
 
   Args:
-    vectors: (N, V) float class vectors.
+    vectors: of the classes.
     num_neighbors: links from each class, itself included; all classes if there are fewer.
 
   Returns:
-    (N, N) float32, rows sum to 1.
+    float32, rows sum to 1.
   """
   vectors = np.asarray(vectors, np.float32)
   unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -49,12 +51,12 @@ def neighbour_graph(vectors: np.ndarray, num_neighbors: int) -> np.ndarray:
 
 
 class Layer(nn.Module):
-  """A (x W + b) + x W_loop, of nodes (N, V)."""
+  """A (x W + b) + x W_loop."""
   features: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, nodes: Array, edges: Array) -> Array:
+  def __call__(self, nodes: Float[Array, "n v"], edges: Float[Array, "n n"]) -> Float[Array, "n w"]:
     inputs = nodes.shape[-1]
     loop = self.param("loop_weight", nn.initializers.variance_scaling(4.0, "fan_avg", "uniform"),
                       (inputs, self.features))     # Xavier with ReLU's gain
@@ -63,14 +65,14 @@ class Layer(nn.Module):
 
 
 class GraphNetwork(nn.Module):
-  """Normalised class vectors through the layers to normalised classifiers (N, F); dropout before the last layer."""
+  """Normalised class vectors through the layers to normalised classifiers; dropout before the last layer."""
   hidden_dims: tuple[int, ...]
   feature_dim: int
   dropout_rate: float
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, graph: Graph, deterministic: bool) -> Array:
+  def __call__(self, graph: Graph, deterministic: bool) -> Float[Array, "n f"]:
     nodes = l2_normalize(graph.vectors)
     for index, width in enumerate(self.hidden_dims):
       nodes = nn.leaky_relu(Layer(width, self.dtype, name=f"layer_{index}")(nodes, graph.edges), 0.2)
@@ -91,35 +93,35 @@ class GCN(nn.Module):
   feature_dim: int
   config: FrozenConfigDict
   loss: FrozenConfigDict
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   def setup(self):
     self.network = GraphNetwork(tuple(self.config.hidden_dims), self.feature_dim, self.config.dropout_rate, self.dtype,
                                 name="gcn")
 
-  def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Array:
-    """(c, F) classifiers."""
+  def encode_classes(self, classes: ClassInputs, deterministic: bool) -> Float[Array, "c f"]:
+    """Classifiers."""
     return self.network(classes.graph, deterministic)[classes.nodes]
 
-  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Array:
-    """(b, F): the features."""
+  def encode_videos(self, videos: VideoInputs, deterministic: bool) -> Float[Array, "b f"]:
+    """The features."""
     del deterministic
     return videos.features
 
-  def score(self, videos: Array, classes: Array) -> Array:
-    """(b, C) answers of the classifiers."""
+  def score(self, videos: Float[Array, "b f"], classes: Float[Array, "c f"]) -> Float[Array, "b c"]:
+    """Answers of the classifiers."""
     return videos @ classes.T
 
   def losses(self, videos: VideoInputs, classes: ClassInputs, concepts: Texts | None, targets: Targets,
-             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Array]:
+             gather: Callable[[Array], Array], deterministic: bool = False) -> dict[str, Float[Array, ""]]:
     """This device's share of the mean squared error over the class set; see `er_jax.models.spec`. Videos play no part."""
     errors = jnp.square(self.encode_classes(classes, deterministic) - l2_normalize(classes.classifier))
     loss = jnp.sum(jnp.mean(errors, axis=1), where=classes.mask) / jnp.sum(gather(classes.mask))
     return {"loss": loss, "class_loss": loss}
 
 
-def class_targets(config: ConfigDict, dataset: Dataset, class_ids: np.ndarray) -> np.ndarray:
-  """(C, F) what the graph is to give for these classes: the rows of a video classifier, or the classes' mean features.
+def class_targets(config: ConfigDict, dataset: Dataset, class_ids: Int[np.ndarray, " c"]) -> Float[np.ndarray, "c f"]:
+  """What the graph is to give for these classes: the rows of a video classifier, or the classes' mean features.
 
   Of a classifier, row r is class r's, or, if there is one for each class, they are in their order.
 
@@ -127,7 +129,7 @@ def class_targets(config: ConfigDict, dataset: Dataset, class_ids: np.ndarray) -
     UserError: if the dataset lacks the classifier, or has another network's.
   """
   if config.model.targets == "class_means":
-    return class_means(dataset, "train", class_ids)
+    return class_means(dataset, "train", class_ids.tolist())
   rows = require(dataset, "classifier_rows", "method gcn with config.model.targets=classifier")
   if rows.shape[1] != dataset.feature_dim:
     raise UserError(f"{dataset.path}: the video classifier (classifier_rows.npy) has rows of {rows.shape[1]} numbers, but "

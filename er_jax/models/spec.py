@@ -15,7 +15,7 @@ the leading axis, and what is returned adds up over devices to the losses of the
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -32,9 +32,9 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}      # of activation
 
 
 class Sizes(NamedTuple):
-  """Width F of the video features, and V of the class vectors (None where there are none)."""
+  """Width F of the video features, and V of the class vectors, 0 where there are none."""
   feature_dim: int
-  vector_dim: int | None
+  vector_dim: int
 
 
 PUBLISHED_SIZES = Sizes(2048, 300)     # where a published file does not say
@@ -85,7 +85,7 @@ class MethodSpec:
   year: int
   losses: tuple[str, ...]
   needs: frozenset[str]
-  build: Callable[[ConfigDict, Sizes, nn.Module | None], nn.Module]
+  build: Callable[[ConfigDict, Sizes, Any], nn.Module]
   published_names: Mapping[str, str]
   published_sizes: Callable[[Arrays], Sizes]
   choices: Mapping[str, Sequence[object]] = dataclasses.field(default_factory=dict)

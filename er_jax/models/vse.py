@@ -6,13 +6,17 @@
     logits = model.apply(params, videos, classes, method="score")                              # (b, c)
 """
 
-from jax import Array
+
+from typing import Any
+
+from jaxtyping import Bool, Float
 
 from er_jax import losses
 from er_jax.inputs import Targets, VideoInputs
 from er_jax.models.encoders import GlobalFeatureEncoder
 from er_jax.models.spec import FEATURES, MethodSpec
 from er_jax.models.text_model import TextModel, text_method
+from er_jax.types import Array
 
 
 class VSE(TextModel):
@@ -24,12 +28,13 @@ class VSE(TextModel):
     self.video_encoder = GlobalFeatureEncoder(config.embed_dim, config.video_encoder.dropout_rate,
                                               config.l2_normalize, self.dtype)
 
-  def embed(self, videos: VideoInputs, objects: Array | None, deterministic: bool) -> Array:
-    """(b, D) embeddings of the videos' features."""
+  def embed(self, videos: VideoInputs, objects: Array | None, deterministic: bool) -> Float[Array, "b d"]:
+    """Embeddings of the videos' features."""
     del objects
     return self.video_encoder(videos.features, videos.rows, deterministic)
 
-  def class_loss(self, videos: Array, classes: Array, class_mask: Array, targets: Targets) -> Array:
+  def class_loss(self, videos: Any, classes: Float[Array, "c d"], class_mask: Bool[Array, " c"],
+                 targets: Targets) -> Float[Array, ""]:
     """As for every text model; or, with loss `l2`, how far each video is from its class."""
     if self.loss.kind == "l2":
       return losses.squared_error(videos, classes[targets.classes], targets.weights)

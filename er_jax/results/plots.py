@@ -206,7 +206,7 @@ def _draw_per_class(split: str, predictions: Predictions, class_names: Sequence[
     page.axes.vlines(left + guess / 100 * bar_wide, 0, bottom, INK, linewidth=1, linestyle=(0, (2, 2)))
     page.axes.vlines(left + mean / 100 * bar_wide, 0, bottom, WRONG, linewidth=1)
     for index, value, middle in zip(shown, values, middles):
-      page.text(left - 0.06, middle, class_names[index], font, INK, fit=2.6, ha="right")
+      page.text(left - 0.06, middle, class_names[int(index)], font, INK, fit=2.6, ha="right")
       page.text(left + value / 100 * bar_wide + 0.05, middle,
                 f"{value:.0f}% of {totals[index]}" if totals[index] else "no videos", font - 1.5, QUIET,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85})
@@ -248,7 +248,7 @@ def _frames(dataset: Dataset, name: str) -> list[np.ndarray] | str:
     path = dataset.video_path(name)
     if path is None:
       return f"{name} is no longer below {dataset.source_root}"
-    frames = decode.read_frames(path, sampling.tsm_indices(decode.count_frames(path), segments=FRAMES))
+    frames = decode.read_frames(path, sampling.tsm_indices(decode.count_frames(path), segments=FRAMES).tolist())
     return [decode.preprocess(frame, shorter_side=184, crop=184) for frame in frames]
   except (decode.VideoError, OSError) as error:
     return f"{name}: {error}"
@@ -273,13 +273,13 @@ def _draw_guesses(page: "_Page", left: float, top: float, wide: float, predictio
   scores, target = predictions.logits[index], predictions.targets[index]
   ranking = metrics.top_classes(scores[None], len(scores))[0]
   rank = int(np.flatnonzero(ranking == target)[0]) + 1
-  page.text(left, top + 0.10, class_names[target], 9.5, INK, fit=wide, weight="bold")
+  page.text(left, top + 0.10, class_names[int(target)], 9.5, INK, fit=wide, weight="bold")
   page.text(left, top + 0.28, f"the true class, ranked {rank} of {len(ranking)}", 7.5, QUIET)
   for place, guess in enumerate(ranking[:BEST]):
     middle, weight = top + 0.46 + place * 0.165, "bold" if guess == target else "normal"
     colour, mark = (RIGHT, "✓") if guess == target else (WRONG, "✗")
     page.text(left, middle, mark, 9, colour, weight="bold")
-    page.text(left + 0.17, middle, class_names[guess], 8.5, colour, fit=wide - 0.75, weight=weight)
+    page.text(left + 0.17, middle, class_names[int(guess)], 8.5, colour, fit=wide - 0.75, weight=weight)
     page.text(left + wide, middle, f"{scores[guess]:.2f}", 8.5, colour, ha="right", weight=weight)
 
 

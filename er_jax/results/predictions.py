@@ -63,11 +63,11 @@ class Scores(NamedTuple):
 
   def among(self, class_ids: Sequence[int]) -> Predictions:
     """The videos of these classes, scored for these classes alone, columns in the order that is given."""
-    class_ids = np.asarray(class_ids)
-    rows = np.isin(self.videos.labels, class_ids)
-    place = {label: column for column, label in enumerate(class_ids.tolist())}
+    wanted = np.asarray(class_ids)
+    rows = np.isin(self.videos.labels, wanted)
+    place = {label: column for column, label in enumerate(wanted.tolist())}
     return Predictions(
         names=self.videos.names[rows],
-        logits=self.logits[rows][:, np.searchsorted(self.class_ids, class_ids)],
+        logits=self.logits[rows][:, np.searchsorted(self.class_ids, wanted)],
         targets=np.array([place[label] for label in self.videos.labels[rows].tolist()], np.int32),
-        class_ids=class_ids)
+        class_ids=wanted)

@@ -11,13 +11,13 @@ where the bank has it (`hidden`) instead of running them again.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import flax.struct
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from flax.struct import PyTreeNode, field
 
 from er_jax.text import ragged as ragged_lib
 from er_jax.text.ragged import Ragged
+from er_jax.types import Array
 
 TOKENS_A_CALL = 8192   # how many tokens the frozen layers see at once
 
@@ -28,20 +28,18 @@ class Capacity(NamedTuple):
   length: int
 
 
-@flax.struct.dataclass
-class TextReferences:
+class TextReferences(PyTreeNode):
   """Texts by their places in a bank.
 
   Attributes:
     ids: (S,) int32, -1 for no text; or (B, S), each video's.
     capacity: room for those of one device; static.
   """
-  ids: np.ndarray | Array
-  capacity: Capacity = flax.struct.field(pytree_node=False)
+  ids: Array
+  capacity: Capacity = field(pytree_node=False)
 
 
-@flax.struct.dataclass
-class Texts:
+class Texts(PyTreeNode):
   """Texts laid out for an encoder: S sequences in N token slots.
 
   Attributes:
@@ -54,8 +52,7 @@ class Texts:
   hidden: Array | None
 
 
-@flax.struct.dataclass
-class TextBank:
+class TextBank(PyTreeNode):
   """T texts end to end.
 
   Attributes:
@@ -64,10 +61,10 @@ class TextBank:
     lengths: (T,) int32.
     hidden: (N, H) float, or None.
   """
-  tokens: np.ndarray | Array
-  starts: np.ndarray | Array
-  lengths: np.ndarray | Array
-  hidden: np.ndarray | Array | None = None
+  tokens: Array
+  starts: Array
+  lengths: Array
+  hidden: Array | None = None
 
   @classmethod
   def build(cls, token_ids: Sequence[np.ndarray]) -> "TextBank":
@@ -138,20 +135,20 @@ def concatenate_texts(parts: Sequence[Texts]) -> Texts:
   Raises:
     ValueError: if some groups have the frozen layers' output and others lack it.
   """
-  if len({part.hidden is None for part in parts}) > 1:
+  hidden = [part.hidden for part in parts if part.hidden is not None]
+  if 0 < len(hidden) < len(parts):
     raise ValueError("Either all groups of texts have the frozen layers' output, or none.")
   sizes = [len(part.tokens) for part in parts]
   first_slot = np.cumsum([0, *sizes[:-1]])
   first_sequence = np.cumsum([0, *(len(part.ragged.lengths) for part in parts[:-1])])
 
   def join(name: str, offsets: Sequence[int] = (0,) * len(parts)) -> Array:
-    return jnp.concatenate([getattr(part.ragged, name) + int(offset) if offset else getattr(part.ragged, name)
+    return jnp.concatenate([getattr(part.ragged, name) + offset if offset else getattr(part.ragged, name)
                             for part, offset in zip(parts, offsets)])
 
   ragged = Ragged(
-      lengths=join("lengths"), starts=join("starts", first_slot), sequence=join("sequence", first_sequence),
-      position=join("position"), valid=join("valid"),
+      lengths=join("lengths"), starts=join("starts", first_slot.tolist()),
+      sequence=join("sequence", first_sequence.tolist()), position=join("position"), valid=join("valid"),
       rows=jnp.concatenate([part.ragged.rows * len(parts) + group for group, part in enumerate(parts)]),
       max_length=max(part.ragged.max_length for part in parts))
-  hidden = None if parts[0].hidden is None else jnp.concatenate([part.hidden for part in parts])
-  return Texts(jnp.concatenate([part.tokens for part in parts]), ragged, hidden)
+  return Texts(jnp.concatenate([part.tokens for part in parts]), ragged, jnp.concatenate(hidden) if hidden else None)

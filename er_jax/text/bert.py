@@ -11,7 +11,6 @@ from pathlib import Path
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
-from jax import Array
 from ml_collections import ConfigDict
 
 from er_jax.text import bert_weights
@@ -20,6 +19,7 @@ from er_jax.text.bert_encoder import Bert
 from er_jax.text.bert_weights import BertConfig
 from er_jax.text.tokenizers import WordPiece
 from er_jax.text.tower import TextTower, TowerSpec
+from er_jax.types import Array
 from input_pipeline.array_files import Arrays
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError

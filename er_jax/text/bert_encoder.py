@@ -20,11 +20,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from er_jax.dropout import Dropout
 from er_jax.text.bert_weights import BertConfig
 from er_jax.text.ragged import Ragged, pad, token_mask, unpad
+from er_jax.types import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": lambda x: x * (0.5 + 0.5 * jax.lax.erf(x * np.sqrt(0.5).astype(x.dtype))),

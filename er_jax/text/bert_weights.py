@@ -160,7 +160,7 @@ def _modern(name: str) -> str:
 def _shape(config: BertConfig, ours: tuple[str, ...]) -> tuple[int, ...]:
   """Of a parameter of ours."""
   width, inner = config.hidden_size, config.intermediate_size
-  special = {
+  special: dict[tuple[str, ...], tuple[int, ...]] = {
       ("word", "embedding"): (config.vocab_size, width),
       ("position", "embedding"): (config.max_position_embeddings, width),
       ("token_type", "embedding"): (config.type_vocab_size, width),

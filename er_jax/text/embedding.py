@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from ml_collections import ConfigDict
 
 from er_jax.text.bank import Texts
 from er_jax.text.tokenizers import Words
 from er_jax.text.tower import TextTower, TowerSpec
+from er_jax.types import Array
 from input_pipeline.array_files import Arrays, axis_length
 from input_pipeline.dataset import Dataset, require
 

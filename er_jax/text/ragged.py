@@ -10,14 +10,14 @@ starts[i] .. starts[i] + lengths[i] - 1; slots of no sequence (from `layout`, th
 `pad` and `unpad` are each other's transpose, and gathers both ways: scatters are slow on CPUs.
 """
 
-import flax.struct
 import jax
 import jax.numpy as jnp
-from jax import Array
+from flax.struct import PyTreeNode, field
+
+from er_jax.types import Array
 
 
-@flax.struct.dataclass
-class Ragged:
+class Ragged(PyTreeNode):
   """Where the tokens of S sequences lie in N slots.
 
   Attributes:
@@ -36,7 +36,7 @@ class Ragged:
   sequence: Array
   position: Array
   valid: Array
-  max_length: int = flax.struct.field(pytree_node=False)
+  max_length: int = field(pytree_node=False)
 
   @property
   def token_rows(self) -> Array:

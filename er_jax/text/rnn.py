@@ -7,13 +7,14 @@ Shapes: S texts with N token slots in all (see ragged.py), L the longest, E widt
 vectors, G gates a cell.
 """
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
 from ml_collections import ConfigDict
 
 from er_jax.dropout import Dropout
@@ -21,6 +22,7 @@ from er_jax.text import embedding
 from er_jax.text.bank import Texts
 from er_jax.text.ragged import Ragged, pad, token_mask, unpad
 from er_jax.text.tower import TowerSpec
+from er_jax.types import Array
 from input_pipeline.errors import unknown
 
 
@@ -102,7 +104,7 @@ class RNN(nn.Module):
     start = (jnp.zeros((texts, self.hidden_dim)),) * cell.parts
     steps = [(in_order(part, name), in_order(mask, name)) for part, name in zip(by_time, names)]
     _, outputs = jax.lax.scan(step, [start for _ in names], steps)
-    mean = sum(in_order(output, name) for output, name in zip(outputs, names)) / len(names)
+    mean = functools.reduce(operator.add, map(in_order, outputs, names)) / len(names)
     return unpad(mean.transpose(1, 0, 2), ragged)
 
 

@@ -30,6 +30,7 @@ class Tokenizer(Protocol):
 
   def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
     """One int32 array of at most `max_tokens` ids for each text, without padding."""
+    ...
 
 
 class WordPiece:

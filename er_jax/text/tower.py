@@ -4,21 +4,20 @@
     tower = TOWERS.load(config.model.text_backbone.kind).build(config.model.text_backbone, dtype, dataset)
     hidden = tower.module(texts, deterministic=True)                    # Texts -> (N, H)
 
-The leading layers that training leaves alone are a function of the text; a module's `frozen` computes them, once per
+A tower's Flax module has `width` H, the `dtype` of what it returns, and `can_be_cached`: whether its leading layers are
+a function of the text alone, since training leaves them alone. Then `frozen(texts)` computes these, (N, H), once per
 distinct text, and the module goes on from `texts.hidden` where that is given.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from ml_collections import ConfigDict
 
-from er_jax.text.bank import Texts
 from er_jax.text.tokenizers import Tokenizer
 from input_pipeline.array_files import Arrays
 from input_pipeline.dataset import Dataset
@@ -27,30 +26,11 @@ from input_pipeline.registry import Registry
 TOWERS = Registry("er_jax.text", "TOWER", "config.model.text_backbone.kind")
 
 
-class TowerModule(Protocol):
-  """What a tower's Flax module offers.
-
-  Attributes:
-    width: H.
-    can_be_cached: whether there is a frozen part whose output is worth keeping.
-    dtype: of what it returns.
-  """
-  width: int
-  can_be_cached: bool
-  dtype: jnp.dtype
-
-  def __call__(self, texts: Texts, deterministic: bool) -> Array:
-    """(N, H) token vectors."""
-
-  def frozen(self, texts: Texts) -> Array:
-    """(N, H): the frozen part's output; only where `can_be_cached`."""
-
-
 class TextTower(NamedTuple):
   """A text tower and what comes with it.
 
   Attributes:
-    module: the Flax module, see `TowerModule`.
+    module: the Flax module, see above.
     tokenizer: texts to token ids of its vocabulary.
     pretrained: {"bert/layer_0/...": array}, the parameters that do not start at random.
     frozen: names of its parameters that do not train.
@@ -78,7 +58,7 @@ class TowerSpec:
     require_trainable: (config, dataset) raises UserError if the dataset lacks what training needs, though not
       evaluation.
   """
-  build: Callable[[ConfigDict, jnp.dtype, Dataset | None, bool], TextTower]
+  build: Callable[[ConfigDict, jnp.dtype, Any, bool], TextTower]
   module_of: Callable[[ConfigDict, Arrays, jnp.dtype], nn.Module]
   published_names: Mapping[str, str]
   require_trainable: Callable[[ConfigDict, Dataset], None] = _nothing_needed

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax import Array
 
+from er_jax.types import Array
 from input_pipeline.backbones import bit, tsm
 from input_pipeline.dataset import Dataset, Table
 from input_pipeline.metadata.class_splits import ClassSplit
