@@ -24,6 +24,7 @@ from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from er_jax.run_log import BestSoFar
 from input_pipeline.errors import Failure, UserError
+from input_pipeline.state_dicts import differences
 
 STATE, RECORD = "state", "record"
 ROOM = 1 << 20     # bytes of a checkpoint besides its arrays
@@ -160,22 +161,13 @@ def _abstract(tree: Any) -> Any:
   return jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree)
 
 
-def _names(tree: Any) -> dict[str, Any]:
-  return {"/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): leaf
-          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _shapes_of(metadata: Any) -> dict[str, tuple[int, ...]]:
-  tree = getattr(metadata, "tree", metadata)
-  return {name: tuple(leaf.shape) for name, leaf in _names(tree).items()}
+def _shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
+  leaves = jax.tree_util.tree_leaves_with_path(getattr(tree, "tree", tree))      # of Orbax's metadata, or of arrays
+  return {"/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path):
+          tuple(leaf.shape) for path, leaf in leaves}
 
 
 def _check_same(found: dict[str, tuple[int, ...]], like: Any, path: Path) -> None:
-  wanted = {name: tuple(leaf.shape) for name, leaf in _names(like).items()}
-  differences = [f"  missing {name} {wanted[name]}" for name in sorted(wanted.keys() - found.keys())]
-  differences += [f"  unexpected {name} {found[name]}" for name in sorted(found.keys() - wanted.keys())]
-  differences += [f"  {name} has shape {found[name]}, expected {wanted[name]}"
-                  for name in sorted(wanted.keys() & found.keys()) if found[name] != wanted[name]]
-  if differences:
-    raise UserError(f"The checkpoint {path} is of another model than the config describes:\n"
-                    + "\n".join(differences))
+  if problems := differences(found, _shapes_of(like)):
+    raise UserError(f"The checkpoint {path} is of another model than the config describes; give the config that it was "
+                    "trained with, or another checkpoint:\n" + "\n".join(problems))

@@ -16,11 +16,9 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from er_jax import config_files, provenance
-from er_jax import run as run_lib
-from er_jax.methods import METHODS
-from er_jax.results import plots, tables
-from er_jax.workdir import as_written
+from er_jax import config_files
+from er_jax.models import METHODS
+from er_jax.results import tables
 from input_pipeline import errors, files, prepare
 from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import Failure, UserError
@@ -36,11 +34,13 @@ def all_methods() -> list[str]:
   return sorted(declared, key=lambda name: (-declared[name].year, -len(declared[name].needs), declared[name].title))
 
 
-def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, data_dir: str) -> list[tuple[str, dict]]:
+def compare(
+    methods: Sequence[str] | None, dataset: str, seeds: int, workdir: Path, data_dir: str
+) -> list[tuple[str, dict]]:
   """Trains and evaluates what is not there yet; writes and prints the comparison.
 
   Args:
-    methods: names, in the order of the table.
+    methods: names, in the order of the table; None for all.
     dataset: the dataset's name; toy_actions is prepared if need be.
     seeds: how many trainings a method, with seeds 0, 1, ...
     workdir: see above.
@@ -53,12 +53,12 @@ def compare(methods: Sequence[str], dataset: str, seeds: int, workdir: Path, dat
     UserError: for an unknown name, or anything wrong in the data or the workdir; nothing is trained if a name is wrong.
     Failure: stopped on the way.
   """
-  methods = list(dict.fromkeys(methods))
+  DATASETS.check(dataset)
+  methods = list(dict.fromkeys(all_methods() if methods is None else methods))
   for method in methods:
     METHODS.check(method, "method in --methods")
   if not methods:
-    raise UserError(f"Which methods? Give --methods=NAME,NAME,... with some of {', '.join(all_methods())}.")
-  DATASETS.check(dataset)
+    raise UserError(f"Which methods? Give --methods=NAME,NAME,... with some of {', '.join(METHODS.names())}.")
   configs = {method: [_config(method, dataset, seed, data_dir) for seed in range(seeds)] for method in methods}
   seconds, runs = {}, {}
   if not DATASETS.load(dataset).needs_source:
@@ -89,6 +89,10 @@ def _config(method: str, dataset: str, seed: int, data_dir: str) -> ConfigDict:
 
 def _results(config: ConfigDict, workdir: Path) -> dict:
   """What results.json of a run holds; the run is made, or finished, unless it is there, of this config and data."""
+  from er_jax import provenance  # only now, so that a wrong flag answers at once
+  from er_jax import run as run_lib
+  from er_jax.workdir import as_written
+
   if (workdir / "results.json").exists() and files.read_json(workdir / "config.json") == as_written(config):
     results = files.read_json(workdir / "results.json")
     if results.get("data") == provenance.of(config, run_lib.open_dataset(config), config.data.corrections):
@@ -103,11 +107,13 @@ def _results(config: ConfigDict, workdir: Path) -> dict:
 
 def _write(workdir: Path, dataset: str, rows: list[tuple[str, dict]], chance: dict, counts: dict[str, str]) -> None:
   """Writes table.md and comparison.png."""
+  from er_jax.results import plots
+
   with files.replacing(workdir / "table.md") as file:
     table = tables.comparison_markdown([*rows, ("chance", chance)])
     file.write(f"# {_title(rows, dataset)}\n\n{table}\n{NOTE.format(**counts)}\n".encode())
   plots.comparison(workdir / "comparison.png", rows, chance, _title(rows, dataset),
-                      f"Mean ± std over {counts['splits']} x {counts['seeds']}")
+                   f"Mean ± std over {counts['splits']} x {counts['seeds']}")
 
 
 def _print(workdir: Path, dataset: str, data_dir: str, methods: list[str], rows: list[tuple[str, dict]],
@@ -152,7 +158,7 @@ def main(argv: list[str]) -> None:
   del argv
   logging.set_verbosity(logging.ERROR)    # libraries' remarks; ours are printed
   values = flags.FLAGS
-  compare(all_methods() if values.methods is None else values.methods, values.dataset, values.seeds, Path(values.workdir), values.data_dir)
+  compare(values.methods, values.dataset, values.seeds, Path(values.workdir), values.data_dir)
 
 
 if __name__ == "__main__":

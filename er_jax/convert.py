@@ -15,18 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from absl import flags, logging
-from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
-from er_jax import config_files, published_weights
-from er_jax.methods import METHODS
-from er_jax.text.embedding import WORD_TABLE
-from input_pipeline import array_files, errors
+from er_jax import config_files
+from er_jax.models import METHODS
+from input_pipeline import errors
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.vectors import read_word_table
 
 
 class Converted(NamedTuple):
@@ -39,8 +35,8 @@ class Converted(NamedTuple):
 
 def _backbone(name: str) -> Callable[[str, ConfigDict | None], Converted]:
   def convert(path: str, config: ConfigDict | None) -> Converted:
+    _refuse(config, name)
     backbone = BACKBONES.load(name)
-    _refuse(config, f"a {backbone.title}")
     sizes, variables, ignored = backbone.load(path)
     return Converted(f"a {backbone.title}, {sizes}", variables, ignored)
 
@@ -52,6 +48,8 @@ def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
     config = config or config_files.load(name, "precomputed")
     if config.method != name:
       raise UserError(f"--config is of method {config.method}, but --kind is {name}.")
+    from er_jax import published_weights
+
     arrays = published_weights.read(path, config)
     method = published_weights.method_of(config, arrays)
     params, ignored = published_weights.to_params(arrays, method, config, path)
@@ -61,16 +59,21 @@ def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
 
 
 def _word_embedding(path: str, config: ConfigDict | None) -> Converted:
-  _refuse(config, "a word embedding")
+  _refuse(config, "word_embedding")
+  from flax.traverse_util import unflatten_dict
+
+  from er_jax.text.embedding import WORD_TABLE
+  from input_pipeline.metadata.vectors import read_word_table
+
   table = read_word_table(Path(path))
   tree = unflatten_dict({f"text_backbone/{WORD_TABLE}": table}, sep="/")
   return Converted(f"{len(table)} word vectors of {table.shape[1]} numbers", tree, {})
 
 
-def _refuse(config: ConfigDict | None, what: str) -> None:
+def _refuse(config: ConfigDict | None, kind: str) -> None:
   """Raises: UserError if there is a config where the file says all."""
   if config is not None:
-    raise UserError(f"--config goes with a method's weights; {what} is known by its file.")
+    raise UserError(f"--config goes with a method's weights; --kind={kind} is known by its file.")
 
 
 KINDS: dict[str, Callable[[str, ConfigDict | None], Converted]] = {
@@ -97,6 +100,10 @@ def main(_: list[str]) -> None:
   if Path(output).exists():
     raise UserError(f"{output} is there already; remove it or choose another --output.")
   converted = KINDS[kind](source, flags.FLAGS.config)
+  import jax  # only now, so that a wrong flag answers at once
+
+  from input_pipeline import array_files
+
   array_files.write_orbax(output, converted.tree)
   arrays = jax.tree.leaves(converted.tree)
   print(f"{source}: {converted.description}")

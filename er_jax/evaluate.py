@@ -16,7 +16,8 @@ from er_jax.batch_builder import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
 from er_jax.inputs import Banks, Params
-from er_jax.results.predictions import CLASS_MEAN, GENERALIZED, METRICS, SEEN, Predictions, Scores
+from er_jax.metrics import CLASS_MEAN, GENERALIZED, METRICS, SEEN
+from er_jax.results.predictions import Predictions, Scores
 from er_jax.steps import Steps, device_banks
 from er_jax.types import Array
 from input_pipeline import files

@@ -2,7 +2,6 @@
 
     method = build(config, dataset)
     method.module, method.needs, method.text      # the Flax module, what it must be given, its text tower
-    METHODS.names()
 """
 
 from collections.abc import Callable, Collection
@@ -14,14 +13,13 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from er_jax.inputs import Params
+from er_jax.models import METHODS
 from er_jax.models.spec import DTYPES, GRAPH, OBJECTS, REHEARSAL, TEXTS, VECTORS, MethodSpec, Sizes
 from er_jax.text.tower import TOWERS, TextTower
 from input_pipeline.dataset import Dataset, require
 from input_pipeline.errors import UserError, unknown
 from input_pipeline.metadata import descriptions
-from input_pipeline.registry import Registry
 
-METHODS = Registry("er_jax.models", "METHOD", "config.method")
 REDUCTIONS = ("sum", "mean", "weighted")
 LEAST = {"batch_size": 1, "eval_batch_size": 1, "log_every_steps": 1, "num_epochs": 0, "eval_every_steps": 0, "seed": 0,
          "data.max_tokens": 1, "data.max_splits": 0, "loss.topk": 1, "loss.rehearsal_topk": 1,

@@ -7,6 +7,11 @@ N videos, C classes.
 
 import numpy as np
 
+METRICS = {"precision@1": 1, "precision@5": 5}
+CLASS_MEAN = "mean_class_accuracy"
+SEEN = "seen"     # in results.json: held-out videos of the seen classes, told apart among those
+GENERALIZED = "generalized"     # in results.json: seen and unseen classes compete; see `er_jax.gzsl`
+
 
 def precision_at(logits: np.ndarray, targets: np.ndarray, k: int) -> float:
   """Percentage of videos whose target is among the k highest logits (all classes if there are fewer than k).

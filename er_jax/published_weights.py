@@ -16,7 +16,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from er_jax import methods, steps
-from er_jax.methods import METHODS, Method
+from er_jax.methods import Method
+from er_jax.models import METHODS
 from er_jax.models.spec import DTYPES, TEXTS
 from er_jax.text.tower import TOWERS
 from input_pipeline import array_files

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from er_jax import cross_dataset, evaluate, train
 from er_jax.experiment import Experiment
-from er_jax.methods import METHODS
+from er_jax.models import METHODS
 from er_jax.results import plots, tables
 from er_jax.workdir import claim
 from input_pipeline import files, loaders

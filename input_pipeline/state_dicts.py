@@ -49,6 +49,15 @@ def renamed(ours: Any, patterns: Mapping[str, str]) -> dict[str, str]:
   return found
 
 
+def differences(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
+  """A line for each name that is missing, unexpected, or has another shape than is wanted."""
+  return [
+      *(f"  missing {name} {shape}" for name, shape in wanted.items() if name not in found),
+      *(f"  unexpected {name or 'array without a name'} {found[name]}" for name in found if name not in wanted),
+      *(f"  {name} has shape {found[name]}, expected {shape}" for name, shape in wanted.items()
+        if found.get(name, shape) != shape)]
+
+
 def to_variables(
     arrays: Arrays, shapes: Mapping[Key, tuple[int, ...]], names: Mapping[Key, str], axes: Axes, source: str,
     unneeded: tuple[Unneeded, ...] = (),
@@ -70,27 +79,19 @@ def to_variables(
     UserError: lists every missing name, every unexpected one, every wrong shape, and what is not finite.
   """
   ignored = {name: why for name in arrays for pattern, why in unneeded if re.fullmatch(pattern, name)}
-  wanted = {names[key]: (key, shape) for key, shape in shapes.items()}
-  problems = [f"  missing {name} {_theirs(key, shape, axes)}" for name, (key, shape) in wanted.items()
-              if name not in arrays]
-  problems += [f"  unexpected {name or 'array without a name'} {array.shape}" for name, array in arrays.items()
-               if name not in wanted.keys() | ignored.keys()]
-  variables = {}
-  for name, (key, shape) in wanted.items():
-    if name not in arrays:
-      continue
-    array = np.asarray(arrays[name])
-    expected = _theirs(key, shape, axes)
-    if array.shape != expected:
-      problems.append(f"  {name} has shape {array.shape}, expected {expected}")
-    elif array.dtype.kind != "f" or not np.isfinite(array).all():
-      problems.append(f"  {name} holds {array.dtype}" + (" that are not finite" if array.dtype.kind == "f" else "")
-                      + ", expected finite floating-point numbers")
-    else:
-      places = axes(key, array.ndim)
-      variables[key] = np.ascontiguousarray(array.transpose(places) if places else array, dtype=np.float32)
+  wanted = {names[key]: _theirs(key, shape, axes) for key, shape in shapes.items()}
+  found = {name: array.shape for name, array in arrays.items() if name in wanted or name not in ignored}
+  problems = differences(found, wanted)
+  problems += [f"  {name} holds {array.dtype}" + (" that are not finite" if array.dtype.kind == "f" else "")
+               + ", expected finite floating-point numbers" for name, array in arrays.items()
+               if name in wanted and not (array.dtype.kind == "f" and np.isfinite(array).all())]
   if problems:
     raise UserError(f"{source}:\n" + "\n".join(problems))
+  variables = {}
+  for key in shapes:
+    array = np.asarray(arrays[names[key]])
+    places = axes(key, array.ndim)
+    variables[key] = np.ascontiguousarray(array.transpose(places) if places else array, dtype=np.float32)
   return variables, ignored
 
 

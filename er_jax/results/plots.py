@@ -19,7 +19,7 @@ import numpy as np
 
 from er_jax import metrics
 from er_jax.results import tables
-from er_jax.results.predictions import METRICS, Predictions
+from er_jax.results.predictions import Predictions
 from input_pipeline import files
 from input_pipeline.dataset import Dataset
 from input_pipeline.loaders import ExampleSet
@@ -222,7 +222,7 @@ def _draw_per_class(split: str, predictions: Predictions, class_names: Sequence[
 
 
 def _summary(predictions: Predictions) -> str:
-  top = [tables.percent(metrics.precision_at(predictions.logits, predictions.targets, k)) for k in METRICS.values()]
+  top = [tables.percent(metrics.precision_at(predictions.logits, predictions.targets, k)) for k in metrics.METRICS.values()]
   videos, classes = predictions.logits.shape
   return f"{videos} videos, {classes} unseen classes, top-1 {top[0]}%, top-5 {top[1]}%"
 

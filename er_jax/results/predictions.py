@@ -14,11 +14,6 @@ from er_jax import metrics
 from input_pipeline import files
 from input_pipeline.loaders import ExampleSet
 
-METRICS = {"precision@1": 1, "precision@5": 5}
-CLASS_MEAN = "mean_class_accuracy"
-SEEN = "seen"     # in results.json: held-out videos of the seen classes, told apart among those
-GENERALIZED = "generalized"     # in results.json: seen and unseen classes compete; see `er_jax.gzsl`
-
 
 class Predictions(NamedTuple):
   """Scores of N videos for C classes, one of which is each video's.
@@ -36,7 +31,7 @@ class Predictions(NamedTuple):
 
   def metrics(self) -> dict[str, float]:
     """Percent of videos whose class is the first guess, and among the first five."""
-    return {name: metrics.precision_at(self.logits, self.targets, k) for name, k in METRICS.items()}
+    return {name: metrics.precision_at(self.logits, self.targets, k) for name, k in metrics.METRICS.items()}
 
   def mean_class_accuracy(self) -> float:
     """Percent of a class's videos whose first guess is right, the mean over the classes that have videos."""

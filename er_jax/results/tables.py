@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from er_jax import metrics
-from er_jax.results.predictions import CLASS_MEAN, GENERALIZED, METRICS, SEEN
+from er_jax.metrics import CLASS_MEAN, GENERALIZED, METRICS, SEEN
 
 LOG_WIDTH = 100      # characters, of tables that are not printed on a terminal
 # What methods are compared by: heading, and name in the "mean" and "std" of `summary` and `chance`.

@@ -125,7 +125,8 @@ def test_a_workdir_with_runs_of_another_config_is_refused(tmp_path, small, monke
 @pytest.mark.parametrize("methods, dataset, message", [
     (["devise", "vsee"], "toy_actions", "vsee.*Did you mean vse"),
     (["devise"], "toy_action", "toy_action.*Did you mean toy_actions"),
-    ([], "toy_actions", "--methods.*ervse, cpt, vse, vse_wordembed, gcn")])
+    ([], "toy_actions", "--methods.*ale, cpt, dem, devise"),
+    (None, "toy_action", "toy_action.*Did you mean toy_actions")])
 def test_a_wrong_name_is_told_before_anything_is_trained(tmp_path, small, methods, dataset, message):
   with pytest.raises(UserError, match=message):
     compare.compare(methods, dataset, 1, tmp_path / "compared", "data")

@@ -104,8 +104,8 @@ def test_unknown_kind_names_the_near_match(tmp_path):
 
 @pytest.mark.parametrize("kind, config, message", [
     ("dem", "devise", "--config is of method devise, but --kind is dem"),
-    ("word_embedding", "vse_wordembed", "a word embedding is known by its file"),
-    ("tsm", "devise", "known by its file"),
+    ("word_embedding", "vse_wordembed", "--kind=word_embedding is known by its file"),
+    ("tsm", "devise", "--kind=tsm is known by its file"),
 ])
 def test_config_that_does_not_go_with_the_kind_is_refused(tmp_path, kind, config, message):
   small_dem(tmp_path / "dem.npz")

@@ -16,8 +16,9 @@ import orbax.checkpoint as ocp
 import pytest
 from flax.traverse_util import flatten_dict
 
-from er_jax import methods, run
+from er_jax import run
 from er_jax.experiment import Experiment
+from er_jax.models import METHODS
 from input_pipeline import files
 from input_pipeline.prepare import prepare
 from scripts import build_word_vectors
@@ -83,7 +84,7 @@ def data_dir(tmp_path_factory) -> Path:
   return folder / "data"
 
 
-@pytest.mark.parametrize("method", methods.METHODS.names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_every_method_trains_on_features_of_any_width_and_is_tested(data_dir, tmp_path, monkeypatch, method):
   monkeypatch.setattr(run, "Experiment", functools.partial(Experiment, devices=jax.devices()[:1]))
   monkeypatch.setattr(run.plots, "write_pictures", lambda *args: None)

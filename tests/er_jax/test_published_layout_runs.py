@@ -18,6 +18,7 @@ from er_jax import methods, run, train
 from er_jax.batch_builder import BatchBuilder
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
+from er_jax.models import METHODS
 from er_jax.run_log import MetricsLog
 from input_pipeline import array_files
 from input_pipeline.dataset import open_dataset
@@ -118,7 +119,7 @@ def predictions_of(workdir: Path, k: int) -> dict[str, np.ndarray]:
     return dict(saved)
 
 
-@pytest.mark.parametrize("method", methods.METHODS.names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_results_and_predictions_are_those_of_the_published_splits(prepared, finished, method):
   workdir = finished(method)
   results = json.loads((workdir / "results.json").read_text())
@@ -141,7 +142,7 @@ def test_results_and_predictions_are_those_of_the_published_splits(prepared, fin
   assert results["std"]["precision@1"] == pytest.approx((sum((v - sum(values) / 3) ** 2 for v in values) / 3) ** 0.5)
 
 
-@pytest.mark.parametrize("method", methods.METHODS.names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_metrics_have_every_step_with_its_losses_and_every_validation(prepared, finished, method):
   assert len(videos_of(prepared.layout, "trn", SEEN)[0]) == TRAIN_VIDEOS
   config, lines = config_of(method, prepared), lines_of(finished(method))
@@ -236,7 +237,7 @@ def test_methods_that_need_an_absent_file_name_it_before_training_and_others_do_
   (tmp_path / "layout" / piece).unlink()
   prepare("precomputed", tmp_path / "data", tmp_path / "layout")
   dataset = open_dataset(tmp_path / "data", "precomputed")
-  for method in methods.METHODS.names():
+  for method in METHODS.names():
     config = config_of(method, prepared, tmp_path / "data")
     if method in OPTIONAL_FILES[piece]:
       with pytest.raises(UserError) as raised:
