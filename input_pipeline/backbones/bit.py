@@ -178,8 +178,8 @@ def shapes(config: BiTConfig) -> dict:
 
 def logits(config: BiTConfig, variables: Any, frames: Array, mask: Array) -> Array:
   """uint8 (N, T, S, S, 3) and bool (N, T) to (N, num_concepts): the mean over the real frames of each clip."""
-  images = frames.reshape(-1, *frames.shape[2:])
-  of_frames = BiT(config).apply(variables, normalize(images)).reshape(*mask.shape, -1)
+  of_images: Any = BiT(config).apply(variables, normalize(frames.reshape(-1, *frames.shape[2:])))
+  of_frames = of_images.reshape(*mask.shape, -1)
   count = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
   return jnp.sum(of_frames, axis=1, where=mask[..., None]) / count
 
