@@ -113,7 +113,7 @@ def _listed(pairs: list[tuple[Path, Path]]) -> list[str]:
 def _outline(path: Path) -> tuple[int, str] | None:
   """What files of the same content have in common without being read: features are all of one size, videos hardly."""
   size = _size(path)
-  return size and (size, path.name if path.suffix.lower() == ".npy" else "")
+  return (size, path.name if path.suffix.lower() == ".npy" else "") if size else None
 
 
 def _size(path: Path) -> int | None:

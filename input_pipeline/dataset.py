@@ -160,7 +160,7 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
   class_splits = beside("class_splits.json", splits_lib.read_splits, len(classes)) or ()
   word_list = beside("word_list.json", vectors.read_word_list)
   builder = tfds.builder_from_directory(str(path))
-  features = builder.info.features
+  features: Any = builder.info.features
   return Dataset(
       name=name,
       path=path,
@@ -206,8 +206,9 @@ class _StoredTables(Mapping[str, Table]):
 
   def _read(self, part: str) -> Table:
     records = self._builder.as_data_source(
-        part, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-    count, feature_dim = len(records), self._builder.info.features["feature"].shape[0]
+        part, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)     # pyright: ignore[reportCallIssue]
+    info: Any = self._builder.info
+    count, feature_dim = len(records), info.features["feature"].shape[0]
     names, labels = [], np.empty(count, np.int32)
     concept_ids = np.empty((count, concepts_lib.TOP_CONCEPTS), np.int32)
     in_memory = count * feature_dim * 4 <= FEATURES_IN_MEMORY
@@ -219,7 +220,7 @@ class _StoredTables(Mapping[str, Table]):
         names.append(fields["name"].bytes_list.value[0].decode())
         labels[row] = fields["label"].int64_list.value[0]
         concept_ids[row] = _vector(fields["concept_ids"], np.int32)
-        if in_memory:
+        if features is not None:
           features[row] = _vector(fields["feature"], np.float32)
     for what, values, low, limit in zip(
         ("label", "concept id"), (labels, concept_ids), (0, concepts_lib.NO_CONCEPT), self._limits):
@@ -242,7 +243,7 @@ def _read_word_table(path: Path, word_list: Sequence[str] | None) -> np.ndarray 
 
 def _fields(record: bytes) -> Any:
   """Field name -> value of a serialised tf.train.Example."""
-  return tf_example_pb2.Example.FromString(record).features.feature
+  return tf_example_pb2.Example.FromString(record).features.feature     # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _vector(field: Any, dtype: type[np.generic]) -> np.ndarray:

@@ -16,8 +16,7 @@ import collections
 import hashlib
 import json
 import os
-from collections.abc import Collection as Container
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from input_pipeline import files

@@ -15,7 +15,7 @@ from input_pipeline.metadata.class_splits import ClassSplit, by_seen, check_spli
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
 
-PARTS = ("train", "val", "test")
+PARTS: tuple[str, ...] = ("train", "val", "test")
 SPLITS = (*PARTS, "all")
 
 

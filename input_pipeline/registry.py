@@ -25,8 +25,9 @@ class Registry(NamedTuple):
 
   def names(self) -> list[str]:
     """In alphabetical order; nothing is imported but the package."""
-    path = importlib.import_module(self.package).__path__
-    return sorted(module.name for module in pkgutil.iter_modules(path) if self._declares(module))
+    folders = importlib.import_module(self.package).__path__
+    return sorted(module.name for folder in folders for module in pkgutil.iter_modules([folder])
+                  if self._declares(Path(folder, module.name), module.ispkg))
 
   def check(self, name: object, field: str = "") -> None:
     """Raises: UserError with the near matches if there is none of that name; it calls it `field`, or else `kind`."""
@@ -39,7 +40,6 @@ class Registry(NamedTuple):
     self.check(name, field)
     return getattr(importlib.import_module(f"{self.package}.{name}"), self.variable)
 
-  def _declares(self, module: pkgutil.ModuleInfo) -> bool:
-    source = Path(module.module_finder.path) / module.name     # of a package, its __init__.py
-    source = source / "__init__.py" if module.ispkg else source.with_suffix(".py")
+  def _declares(self, module: Path, is_package: bool) -> bool:
+    source = module / "__init__.py" if is_package else module.with_suffix(".py")
     return re.search(rf"^{self.variable}\b.*=", source.read_text(encoding="utf-8"), re.MULTILINE) is not None

@@ -109,7 +109,8 @@ def embed(text_encoder: str, texts: Sequence[str]) -> np.ndarray:
   bank = TextBank.build(tower.tokenizer.encode(texts, min(MAX_TOKENS, tower.max_tokens)))
   params = unflatten_dict(tower.pretrained, sep="/")
   run = jax.jit(functools.partial(tower.module.apply, deterministic=True))
-  bank = bank.with_hidden(functools.partial(run, {"params": params}), tower.module.width, np.float32)
+  bank = bank.with_hidden(functools.partial(run, {"params": params}), tower.module.width, np.dtype(np.float32))
+  assert bank.hidden is not None
   return np.stack([bank.hidden[start:start + length].mean(axis=0) for start, length in zip(bank.starts, bank.lengths)])
 
 

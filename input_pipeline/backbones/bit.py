@@ -1,10 +1,10 @@
 """BiT: which of 21,843 object concepts a picture shows (Kolesnikov et al. 2020, Big Transfer).
 
     config, variables, _ = load("BiT-M-R50x1.npz")
-    logits = BiT(config).apply(variables, normalize(images))   # uint8 (N, 224, 224, 3) -> (N, 21843)
+    logits = BiT(config).apply(variables, normalize(images))   # uint8 (n, 224, 224, 3) -> (n, 21843)
 
-A pre-activation ResNet v2 with group norm and weight-standardised convolutions. Shapes: N pictures, H x W
-pixels, C channels last. Weights are the published .npz file.
+A pre-activation ResNet v2 with group norm and weight-standardised convolutions. Shapes: n pictures, h x w
+pixels, c channels last. Weights are the published .npz file.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from input_pipeline.array_files import Arrays, axis_length, read_npz
 from input_pipeline.backbones import checkpoints
@@ -58,12 +59,12 @@ VARIANTS = {
 }
 
 
-def normalize(frames: Array, dtype: DTypeLike = jnp.float32) -> Array:
-  """uint8 RGB (..., 3) to [-1, 1]."""
+def normalize(frames: UInt8[Array, "*frames 3"], dtype: DTypeLike = jnp.float32) -> Float[Array, "*frames 3"]:
+  """RGB to [-1, 1]."""
   return (frames / jnp.float32(127.5) - 1).astype(dtype)
 
 
-def standardize(kernel: Array) -> Array:
+def standardize(kernel: Float[Array, "size size c d"]) -> Float[Array, "size size c d"]:
   """Weight standardisation: each filter (all but the last axis) to zero mean and unit (biased) variance."""
   mean = jnp.mean(kernel, axis=(0, 1, 2))
   variance = jnp.var(kernel, axis=(0, 1, 2))
@@ -71,7 +72,7 @@ def standardize(kernel: Array) -> Array:
 
 
 class StandardizedConv(nn.Module):
-  """A convolution without bias whose kernel (size, size, in, out) is standardised before it is used."""
+  """A convolution without bias whose kernel is standardised before it is used."""
 
   features: int
   size: int
@@ -79,8 +80,7 @@ class StandardizedConv(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """(N, H, W, C) to (N, H / stride, W / stride, features)."""
+  def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out {self.features}"]:
     shape = (self.size, self.size, x.shape[-1], self.features)
     kernel = standardize(self.param("kernel", nn.initializers.lecun_uniform(), shape)).astype(self.dtype)
     return convolve(x, kernel, self.stride)
@@ -93,8 +93,7 @@ class GroupNormRelu(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """(N, H, W, C) to the same shape."""
+  def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
     channels = x.shape[-1]
     gamma = self.param("gamma", nn.initializers.ones, (channels,))
     beta = self.param("beta", nn.initializers.zeros, (channels,))
@@ -116,8 +115,7 @@ class Unit(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """(N, H, W, C) to (N, H / stride, W / stride, 4 * width)."""
+  def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h_out w_out 4*{self.width}"]:
     y = GroupNormRelu(self.num_groups, self.dtype, name="norm_a")(x)
     shortcut = x
     if self.stride > 1 or x.shape[-1] != 4 * self.width:
@@ -136,8 +134,7 @@ class Head(nn.Module):
   num_concepts: int
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """(N, C) to (N, num_concepts)."""
+  def __call__(self, x: Float[Array, "n c"]) -> Float[Array, "n {self.num_concepts}"]:
     kernel = self.param("kernel", nn.initializers.lecun_uniform(), (1, 1, x.shape[-1], self.num_concepts))
     bias = self.param("bias", nn.initializers.zeros, (self.num_concepts,))
     return x @ kernel[0, 0] + bias
@@ -150,8 +147,8 @@ class BiT(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, images: Array) -> Array:
-    """Images (N, H, W, 3) from `normalize` to float32 logits (N, num_concepts)."""
+  def __call__(self, images: Float[Array, "n h w 3"]) -> Float32[Array, "n {self.config.num_concepts}"]:
+    """Logits of images from `normalize`."""
     config = self.config
     x = StandardizedConv(config.width, 7, 2, self.dtype, name="root")(images.astype(self.dtype))
     x = max_pool(x, fill=0)   # the border's zeros take part in the max
@@ -164,8 +161,8 @@ class BiT(nn.Module):
     return Head(config.num_concepts, name="head")(jnp.mean(x, axis=(1, 2), dtype=jnp.float32))
 
 
-def _by_group(x: Array, num_groups: int) -> Array:
-  """(N, C) to (N, C): each channel's group's sum."""
+def _by_group(x: Float[Array, "n c"], num_groups: int) -> Float[Array, "n c"]:
+  """Each channel's group's sum."""
   sums = jnp.sum(x.reshape(x.shape[0], num_groups, -1), axis=-1)
   return jnp.repeat(sums, x.shape[1] // num_groups, axis=1)
 
@@ -176,10 +173,12 @@ def shapes(config: BiTConfig) -> dict:
   return jax.eval_shape(BiT(config).init, jax.random.key(0), image)
 
 
-def logits(config: BiTConfig, variables: Any, frames: Array, mask: Array) -> Array:
-  """uint8 (N, T, S, S, 3) and bool (N, T) to (N, num_concepts): the mean over the real frames of each clip."""
-  images = frames.reshape(-1, *frames.shape[2:])
-  of_frames = BiT(config).apply(variables, normalize(images)).reshape(*mask.shape, -1)
+def logits(
+    config: BiTConfig, variables: Any, frames: UInt8[Array, "n t s s 3"], mask: Bool[Array, "n t"]
+) -> Float32[Array, "n {config.num_concepts}"]:
+  """The mean over the real frames of each clip."""
+  of_images: Any = BiT(config).apply(variables, normalize(frames.reshape(-1, *frames.shape[2:])))
+  of_frames = of_images.reshape(*mask.shape, -1)
   count = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
   return jnp.sum(of_frames, axis=1, where=mask[..., None]) / count
 

@@ -72,7 +72,7 @@ def save_npz(path: str | os.PathLike, form: Format, variables: dict, dtype: DTyp
   if overflown:
     raise ValueError(f"Not finite as {np.dtype(dtype)}: {', '.join(overflown)}.")
   with files.replacing(path) as file:
-    np.savez(file, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 def block_counts(names: Iterable[str], pattern: str, first: int) -> tuple[int, ...]:

@@ -1,24 +1,21 @@
 """Convolution and pooling with PyTorch's padding, size // 2 at both ends, in forms that XLA runs fast on CPU.
 
-    y = convolve(x, kernel, stride=2)     # (N, H, W, C), (7, 7, C, D) -> (N, ceil(H / 2), ceil(W / 2), D)
+    y = convolve(x, kernel, stride=2)     # (n, h, w, c), (7, 7, c, d) -> (n, ceil(h / 2), ceil(w / 2), d)
     y = max_pool(y, fill=-jnp.inf)        # 3x3, stride 2; the border is `fill`
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 
-def convolve(x: Array, kernel: Array, stride: int = 1) -> Array:
+def convolve(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "size size c d"], stride: int = 1
+) -> Float[Array, "n -(-h//{stride}) -(-w//{stride}) d"]:
   """2-D convolution without bias, odd kernel size, zero padding of size // 2 at both ends of both axes.
 
-  Args:
-    x: (N, H, W, C).
-    kernel: (size, size, C, D), of x's dtype.
-    stride: of both axes.
-
-  Returns:
-    (N, ceil(H / stride), ceil(W / stride), D).
+  The kernel has x's dtype.
   """
   size = kernel.shape[0]
   if size == 1:   # a matrix product, which is up to twice as fast as the same convolution
@@ -28,8 +25,8 @@ def convolve(x: Array, kernel: Array, stride: int = 1) -> Array:
       x, kernel, (stride, stride), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def max_pool(x: Array, fill: float) -> Array:
-  """3x3 max-pool, stride 2, of (N, H, W, C) with a border of one `fill`: (N, ceil(H / 2), ceil(W / 2), C)."""
+def max_pool(x: Float[Array, "n h w c"], fill: int | float) -> Float[Array, "n -(-h//2) -(-w//2) c"]:
+  """3x3 max-pool, stride 2, with a border of one `fill`."""
   x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=fill)
   return _max_of_three(_max_of_three(x, axis=1), axis=2)
 

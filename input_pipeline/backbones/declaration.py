@@ -3,7 +3,7 @@
     BACKBONE = Backbone(title="TSM-ResNet", variants=VARIANTS, shapes=shapes, apply={FEATURE: feature},
                         sampling=sampling, load=load)
 
-Shapes: n clips, T frames, S x S pixels, D numbers of a feature.
+Shapes: n clips, t frames, s x s pixels, d numbers of a feature.
 """
 
 import dataclasses
@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jax import Array
+from jaxtyping import Bool, Float32, UInt8
 
 from input_pipeline.videos.sampling import ClipSampling, ViewSampling
 
 FEATURE = "feature"     # a vector of a clip
 OBJECTS = "objects"     # logits of a clip over a vocabulary of concepts
 ROLES = (FEATURE, OBJECTS)
-# (config, variables, uint8 frames (n, T, S, S, 3), bool mask (n, T), False on frames that only pad a short clip)
-# -> float32 (n, D) for FEATURE, (n, num_concepts) for OBJECTS
-Apply = Callable[[Any, Any, Array, Array], Array]
+# (config, variables, RGB frames, mask, False on frames that only pad a short clip); d is num_concepts for OBJECTS
+Apply = Callable[[Any, Any, UInt8[Array, "n t s s 3"], Bool[Array, "n t"]], Float32[Array, "n d"]]
 
 
 class Loaded(NamedTuple):
@@ -40,7 +40,7 @@ class Backbone:
     variants: configs of the sizes that are known, by name, the usual one first.
     shapes: of a config, the variables as a tree of shapes and dtypes.
     apply: what it gives, by role. One that gives several does its common part once. The config of one with FEATURE has
-      the field or property `feature_dim`, D; of one with OBJECTS `num_concepts`.
+      the field or property `feature_dim`, d; of one with OBJECTS `num_concepts`.
     sampling: what it sees of a video, by its config and the views that are asked for.
     load: from a published file or a converted checkpoint. Raises: UserError that says all that is wrong with it.
   """

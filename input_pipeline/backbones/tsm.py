@@ -1,11 +1,11 @@
 """TSM-ResNet: what moves in a clip, as one vector a frame (Lin et al. 2019, Temporal Shift Module).
 
     config, variables, _ = load("TSM_kinetics_RGB_resnet50_shift8_[...]_dense.pth")
-    features, logits = TSM(config).apply(variables, normalize(frames))   # uint8 (N, 8, 224, 224, 3)
-    features.mean(axis=1)                                                    # (N, 2048), what datasets hold
+    features, logits = TSM(config).apply(variables, normalize(frames))   # uint8 (n, 8, 224, 224, 3)
+    features.mean(axis=1)                                                    # (n, 2048), what datasets hold
 
 A ResNet-50 v1.5 (stride on the 3x3 convolution) whose bottlenecks see a few channels of the neighbouring
-frames. Shapes: N clips, T frames (segments), H x W pixels, C channels last. Weights are the published .pth file, or an
+frames. Shapes: n clips, t frames (segments), h x w pixels, c channels last. Weights are the published .pth file, or an
 .npz of its state_dict.
 """
 
@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from input_pipeline.array_files import Arrays, axis_length, read_npz, read_pth
 from input_pipeline.backbones import checkpoints
@@ -57,26 +58,21 @@ VARIANTS = {
 }
 
 
-def normalize(frames: Array, dtype: DTypeLike = jnp.float32) -> Array:
-  """uint8 RGB (..., 3) to what the network was trained on: per colour, mean 0 and variance 1 on ImageNet."""
+def normalize(frames: UInt8[Array, "*frames 3"], dtype: DTypeLike = jnp.float32) -> Float[Array, "*frames 3"]:
+  """RGB to what the network was trained on: per colour, mean 0 and variance 1 on ImageNet."""
   scale = jnp.asarray(STD, jnp.float32) * 255
   return ((frames - jnp.asarray(MEAN, jnp.float32) * 255) / scale).astype(dtype)
 
 
-def shifted_product(x: Array, kernel: Array, segments: int) -> Array:
+def shifted_product(
+    x: Float[Array, "frames h w c"], kernel: Float[Array, "c d"], segments: int
+) -> Float[Array, "frames h w d"]:
   """The temporal shift and the 1x1 convolution behind it, as one: shift(x) @ kernel.
 
-  With fold = C // 8, the shift gives channels [0, fold) the next frame's values and [fold, 2 fold) the
+  With fold = c // 8, the shift gives channels [0, fold) the next frame's values and [fold, 2 fold) the
   previous frame's; the rest stay, and zeros come in at a clip's ends. As the product is a sum over channels,
   the two shifted parts are multiplied first, and their (fewer) results moved to the neighbouring frame.
-
-  Args:
-    x: (N * segments, H, W, C), the frames of a clip one after the other.
-    kernel: (C, D).
-    segments: frames a clip.
-
-  Returns:
-    (N * segments, H, W, D).
+  The frames of a clip, `segments` of them, are one after the other.
   """
   fold = x.shape[-1] // 8
   same = x @ kernel.at[:2 * fold].set(0)   # cheaper than to copy the other channels
@@ -97,8 +93,7 @@ class Conv(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """(N * T, H, W, C) to (N * T, H / stride, W / stride, features)."""
+  def __call__(self, x: Float[Array, "frames h w c"]) -> Float[Array, "frames h_out w_out {self.features}"]:
     shape = (self.size, self.size, x.shape[-1], self.features)
     kernel = self.param("kernel", nn.initializers.he_uniform(), shape).astype(self.dtype)
     if self.segments:
@@ -115,8 +110,7 @@ class Bottleneck(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Array, train: bool) -> Array:
-    """(N * T, H, W, C) to (N * T, H / stride, W / stride, 4 * width)."""
+  def __call__(self, x: Float[Array, "frames h w c"], train: bool) -> Float[Array, "frames h_out w_out 4*{self.width}"]:
     y = Conv(self.width, 1, segments=self.segments, dtype=self.dtype, name="conv1")(x)
     y = nn.relu(_norm(self, "bn1", train)(y))
     y = Conv(self.width, 3, self.stride, dtype=self.dtype, name="conv2")(y)
@@ -136,15 +130,13 @@ class TSM(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, frames: Array, train: bool = False) -> tuple[Array, Array]:
-    """Features of frames and class scores of clips.
+  def __call__(self, frames: Float[Array, "n t h w 3"], train: bool = False) -> tuple[
+      Float32[Array, "n t {self.config.feature_dim}"], Float32[Array, "n {self.config.num_classes}"]]:
+    """Features of frames, and class scores of clips: the logits' mean over frames.
 
     Args:
-      frames: (N, T, H, W, 3) from `normalize`, T being `config.segments`.
+      frames: from `normalize`, t being `config.segments`.
       train: batch norm uses the batch's statistics and updates the running ones (`mutable=["batch_stats"]`).
-
-    Returns:
-      features (N, T, feature_dim) and logits (N, num_classes), the mean over frames; both float32.
     """
     config = self.config
     if frames.shape[1] != config.segments:
@@ -167,8 +159,8 @@ def _norm(module: nn.Module, name: str, train: bool) -> nn.BatchNorm:
   return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=module.dtype, name=name)
 
 
-def _pad_frames(x: Array, before: int, after: int) -> Array:
-  """Zeros before and after the second axis of (N, T, H, W, C)."""
+def _pad_frames(x: Float[Array, "n t h w c"], before: int, after: int) -> Float[Array, "n t+{before}+{after} h w c"]:
+  """Zeros before and after the second axis."""
   return jnp.pad(x, ((0, 0), (before, after), (0, 0), (0, 0), (0, 0)))
 
 
@@ -178,8 +170,10 @@ def shapes(config: TSMConfig) -> dict:
   return jax.eval_shape(TSM(config).init, jax.random.key(0), clip)
 
 
-def feature(config: TSMConfig, variables: Any, frames: Array, mask: Array) -> Array:
-  """uint8 (N, T, S, S, 3) to (N, feature_dim): the mean over the frames, of which short videos repeat some."""
+def feature(
+    config: TSMConfig, variables: Any, frames: UInt8[Array, "n t s s 3"], mask: Bool[Array, "n t"]
+) -> Float32[Array, "n {config.feature_dim}"]:
+  """The mean over the frames, of which short videos repeat some."""
   del mask
   return jnp.mean(TSM(config).apply(variables, normalize(frames))[0], axis=1)
 

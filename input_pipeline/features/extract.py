@@ -20,7 +20,7 @@ import contextlib
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -114,7 +114,7 @@ class Extractor:
       feature: Network,
       objects: Network,
       batch_size: int = 8,
-      devices: Sequence[jax.Device] | None = None,
+      devices: Sequence[jax.Device] | None = None,     # pyright: ignore[reportInvalidTypeForm] (it is a class)
       views: ViewSampling = ViewSampling(),
   ):
     """Puts the weights on the devices, by default all of this process's.
@@ -182,8 +182,8 @@ def extract(
   def collect() -> None:
     if running:
       keys, results = running
-      for (index, read_as, num_frames), *row in zip(keys, *map(np.asarray, results)):
-        store.add(index, read_as, VideoFeatures(*row, num_frames))
+      for (index, read_as, num_frames), views, ids, scores in zip(keys, *map(np.asarray, results)):
+        store.add(index, read_as, VideoFeatures(views, ids, scores, num_frames))
       progress.advance(len(keys))
 
   with Progress("extract", len(clips), "videos", done=len(store)) as progress:
@@ -200,7 +200,7 @@ def extract(
 
 
 def _decode(clips: Sequence[VideoEntry], pending: Sequence[int], extractor: Extractor, num_workers: int,
-            skipped: dict[int, str], progress: Progress) -> Iterator[tuple[int, Stamp, decode.ClipFrames]]:
+            skipped: dict[int, str], progress: Progress) -> Generator[tuple[int, Stamp, decode.ClipFrames]]:
   """The readable clips among `pending`, in order; why others are not goes into `skipped`."""
 
   def read(index: int) -> tuple[Stamp, decode.ClipFrames]:

@@ -131,7 +131,7 @@ def read_feature(path: Path) -> np.ndarray:
 
 def _require_good(entries: Sequence[VideoEntry], bad: dict[int, str], by_shape: dict[Shape, list[int]]) -> None:
   """Raises: UserError that lists the first files that are no good, or unlike most of the others."""
-  usual = max(by_shape, key=lambda shape: len(by_shape[shape]), default=None)
+  usual = max(by_shape, key=lambda shape: len(by_shape[shape]), default=(0, 0))
   odd = {index: f"has {_size(shape)}, most others have {_size(usual)}"
          for shape, indices in by_shape.items() if shape != usual for index in indices}
   reasons = sorted({**bad, **odd}.items())

@@ -116,7 +116,7 @@ class FeatureStore:
                 for field in VideoFeatures._fields}
       arrays["stamps"] = np.array([(index, *read_as) for index, read_as, _ in self._waiting], np.int64)
       with files.replacing(self._path(self._num_chunks)) as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
       self._where.update((index, (self._num_chunks, row)) for row, (index, _, _) in enumerate(self._waiting))
       self._num_chunks += 1
       self._waiting = []

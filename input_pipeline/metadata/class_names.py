@@ -12,7 +12,7 @@ Names are compared by their letters and digits alone, in lower case.
 import difflib
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def class_index(names: Sequence[str], where: str) -> ClassIndex:
   return ClassIndex(tuple(names), labels, where)
 
 
-def label_folders(folders: Iterable[Path], index: ClassIndex) -> dict[Path, int]:
+def label_folders(folders: Collection[Path], index: ClassIndex) -> dict[Path, int]:
   """The label of each folder of videos. Two folders may be of one class.
 
   Classes of the list that have no folder are named on stderr.
@@ -75,10 +75,10 @@ def label_folders(folders: Iterable[Path], index: ClassIndex) -> dict[Path, int]
   Raises:
     UserError: naming every folder whose name is not in the list, with the names in the list that are like it.
   """
-  labels = {folder: index.label(folder.name) for folder in folders}
-  if unknown := [folder for folder, label in labels.items() if label is None]:
+  labels = {folder: label for folder in folders if (label := index.label(folder.name)) is not None}
+  if unknown := [folder for folder in folders if folder not in labels]:
     raise UserError("\n".join([
-        f"{len(unknown)} of {len(labels)} folders with videos have the name of no class in {index.where}:",
+        f"{len(unknown)} of {len(folders)} folders with videos have the name of no class in {index.where}:",
         *(describe_unknown(folder, index) for folder in unknown),
         "Rename these folders or move them away, or give another --source=DIR: each video must lie in the folder of "
         "its class."]))

@@ -80,7 +80,8 @@ def _open(path: Path) -> Iterator[_Text]:
         raise UserError(f"{path} holds {len(members)} files ({', '.join(member.filename for member in members[:5])}); "
                         "expected one, of word vectors. Unpack it, and give that of them which is meant.")
       with archive.open(members[0]) as file:
-        yield _Text(io.BufferedReader(file, MEGABYTE), members[0].file_size, f"{path}/{members[0].filename}")
+        buffered = io.BufferedReader(file, MEGABYTE)     # pyright: ignore[reportArgumentType] (a ZipExtFile will do)
+        yield _Text(buffered, members[0].file_size, f"{path}/{members[0].filename}")
   except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
     reason = "no such file" if isinstance(error, FileNotFoundError) else error
     raise UserError(f"Cannot read {path}: {reason}. Is the download whole?") from error

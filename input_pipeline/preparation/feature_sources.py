@@ -26,9 +26,11 @@ class FeatureSource(Protocol):
 
   def fingerprint(self) -> str:
     """Hexadecimal digest of what decides the features, besides each video's own file."""
+    ...
 
   def fill(self, raw_dataset: RawDataset, store: FeatureStore) -> dict[int, str]:
     """Puts the features of all videos that have some into `store`; returns why the others were skipped, by position."""
+    ...
 
 
 class Backbones:

@@ -53,7 +53,7 @@ def prepare(
     OSError: if writing fails, as on a full disk; what was extracted is kept.
   """
   weights = {name: fields.pop(name) for name in BACKBONES.names() if name in fields}
-  options = PrepareOptions(dataset, data_dir, source, weights=weights, **fields)
+  options = PrepareOptions(dataset, data_dir, source, weights=weights, **fields)     # pyright: ignore[reportArgumentType]
   _require_one_way(options, shard_index, merge, beam_runner, beam_options)
   require_consistent(options)
   path = write.dataset_path(options)

@@ -120,7 +120,7 @@ class PrepareOptions:
   @property
   def root(self) -> Path:
     """Folder of the videos or of the feature files."""
-    return self.features if self.from_features_alone else self.source or self.data_dir / "sources" / self.dataset
+    return self.from_features_alone and self.features or self.source or self.data_dir / "sources" / self.dataset
 
   @functools.cached_property
   def views(self) -> ViewSampling:

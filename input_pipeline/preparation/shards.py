@@ -155,7 +155,7 @@ def merge(work: Path, count: int, raw_dataset: RawDataset) -> Extraction:
     folder, entries = shard.folder(work), shard.of(raw_dataset.entries)
     done = _read_done(folder)
     store = FeatureStore(folder, chunks_in_memory=max(1, CHUNKS_IN_MEMORY // count))
-    reasons = dict(done.skipped)
+    reasons = {position: reason for position, reason in done.skipped}
     present = [position for position in range(len(entries)) if position in store and position not in reasons]
     if len(present) + len(reasons) != len(entries) or done.entries != len(entries):
       raise UserError(f"{folder} says that it is finished, but holds the features of {len(present)} of its "
@@ -178,7 +178,7 @@ def _read_done(folder: Path) -> ShardStatus:
   value = files.read_json(folder / DONE)
   try:
     done = ShardStatus(**value)
-    dict(done.skipped), dict(done.source)
+    _ = dict(done.skipped), dict(done.source)     # they can be
     return done
   except (TypeError, ValueError) as error:
     raise UserError(f"{folder / DONE} is not what a finished shard leaves ({error}). Delete it and run the shard "

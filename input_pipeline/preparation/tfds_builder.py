@@ -90,7 +90,7 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     )
 
   def _example_writer(self) -> writer.ExampleWriter:
-    return _Writer(file_format=self.info.file_format)
+    return _Writer(file_format=self.info.file_format)     # pyright: ignore[reportArgumentType] (set by now)
 
   def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, Sequence[Callable[[], Iterator]]]:
     self._write_beside()
@@ -147,8 +147,8 @@ class _Writer(writer.ExampleWriter):
   """TFDS's writer; the same examples give the same bytes in every process, and a full disk is an OSError here too."""
 
   def write(self, path: str, examples: Iterable[tuple[int, bytes]]) -> None:
-    in_order = ((key, tf_example_pb2.Example.FromString(example).SerializeToString(deterministic=True))
-                for key, example in examples)
+    parse = tf_example_pb2.Example.FromString     # pyright: ignore[reportAttributeAccessIssue]
+    in_order = ((key, parse(example).SerializeToString(deterministic=True)) for key, example in examples)
     try:
       super().write(path, in_order)
     except RuntimeError as error:     # what array_record makes of it

@@ -86,7 +86,8 @@ def _look(path: Path, reader: Callable[[Path], Any] | None) -> tuple[bool, str |
   try:
     status = path.stat()
   except OSError as error:
-    return False, NO_FILE if isinstance(error, FileNotFoundError) else f"cannot be looked at: {error.strerror.lower()}"
+    reason = str(error.strerror).lower()
+    return False, NO_FILE if isinstance(error, FileNotFoundError) else f"cannot be looked at: {reason}"
   if not stat.S_ISREG(status.st_mode):
     return False, "is not a file"
   if not status.st_size:

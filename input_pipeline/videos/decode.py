@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 from av.codec.context import Flags
+from av.container import InputContainer
+from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from PIL import Image
@@ -33,7 +35,7 @@ FRAME_PER_PACKET = frozenset({"h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg"})
 NO_PICTURE_BYTES = 19     # an MPEG-4 packet up to this size may say "no picture", as in AVI files by XviD and DivX
 WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<script", b"<?xml")   # how one begins, or a server's refusal
 # PyAV before 19 refuses a file whose title is not UTF-8 unless told not to; since then it never does.
-ANY_METADATA = {"metadata_errors": "replace"} if hasattr(av.container.InputContainer, "metadata_errors") else {}
+ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 KEEP_BYTES = 64 * 2**20   # packets of files up to this size stay in memory between indexing and decoding
 
 
@@ -133,7 +135,8 @@ def read_clip(path: str | os.PathLike, samplings: Sequence[ClipSampling]) -> Cli
     num_frames, found = _pick(video, wanted, cut)
   views = [_views(sampling.frames(num_frames), {i: squares[place] for i, squares in found.items()})
            for place, sampling in enumerate(samplings)]
-  return ClipFrames(*map(tuple, zip(*views)), num_frames)
+  frames, masks = zip(*views)
+  return ClipFrames(frames, masks, num_frames)
 
 
 def write_video(
@@ -162,6 +165,7 @@ def write_video(
   buffer = io.BytesIO()
   with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
     stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+    assert isinstance(stream, av.VideoStream)
     stream.height, stream.width, _ = first.shape
     stream.pix_fmt = "yuv444p" if stream.height % 2 or stream.width % 2 else "yuv420p"
     # How threads share the work changes the bytes, and small frames are not worth a thread's start.
@@ -224,7 +228,7 @@ def _index(packets: list[_Packet]) -> _Index | None:
 class _Video:
   """The packets and frames of an open file; `index` is None where the packets cannot be trusted."""
 
-  def __init__(self, container: av.container.InputContainer):
+  def __init__(self, container: InputContainer):
     stream = _film(container)
     self._path = container.name
     self._context = stream.codec_context
@@ -241,7 +245,7 @@ class _Video:
           trusted &= not (packet.is_corrupt or is_mpeg4 and packet.size <= NO_PICTURE_BYTES)
           if self._kept is not None:
             self._kept.append(packet)
-    except av.FFmpegError:   # the file breaks off
+    except FFmpegError:   # the file breaks off
       trusted = False
     trusted &= codec in FRAME_PER_PACKET
     self.index = _index(self.packets) if trusted else None
@@ -251,7 +255,7 @@ class _Video:
     if self._kept is not None:
       yield from self._kept
     else:
-      with _av_open(self._path) as container, contextlib.suppress(av.FFmpegError):
+      with _av_open(self._path) as container, contextlib.suppress(FFmpegError):
         yield from (packet for packet in container.demux(_film(container)) if packet.size)
     yield None
 
@@ -260,7 +264,7 @@ class _Video:
     self._context.flush_buffers()
     index = itertools.count()
     for packet in self._read():
-      with contextlib.suppress(av.FFmpegError):
+      with contextlib.suppress(FFmpegError):
         for frame in self._context.decode(packet):
           yield next(index), frame
     if next(index) == 0:
@@ -272,6 +276,7 @@ class _Video:
     Wherever a keyframe allows, packets before the next wanted frame are passed over: that is all that a seek
     would do, and it does not depend on how well the container seeks. Raises _Untrusted.
     """
+    assert self.index is not None
     pts, starts = self.index
     missing = sorted(set(indices), reverse=True)
     jumped = True
@@ -288,7 +293,7 @@ class _Video:
         jumped = False
       try:
         frames = self._context.decode(packet)
-      except av.FFmpegError as error:
+      except FFmpegError as error:
         raise _Untrusted from error
       for frame in frames:
         if frame.pts is None or frame.is_corrupt or upcoming == len(pts) or frame.pts > pts[upcoming]:
@@ -344,7 +349,8 @@ def _upright_rgb(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:
   """The picture as it is to be shown: uint8 (H, W, 3), turned and mirrored by the display matrix."""
   rgb = to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
   try:
-    a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5].tolist()
+    matrix = frame.side_data["DISPLAYMATRIX"]   # pyright: ignore[reportGeneralTypeIssues] (not in its stub)
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
   except KeyError:
     pass
   except ValueError:   # PyAV lists none where one is of a kind new to it (EXIF), but still tells the angle
@@ -356,7 +362,7 @@ def _upright_rgb(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:
   return np.ascontiguousarray(rgb)
 
 
-def _film(container: av.container.InputContainer) -> av.VideoStream:
+def _film(container: InputContainer) -> av.VideoStream:
   """The first video stream that is not a cover picture."""
   streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
   if not streams:
@@ -366,7 +372,7 @@ def _film(container: av.container.InputContainer) -> av.VideoStream:
   return streams[0]
 
 
-def _av_open(path: str) -> av.container.InputContainer:
+def _av_open(path: str) -> InputContainer:
   # Only local files: a playlist given as a video must not reach for the network.
   return av.open(path, options={"protocol_whitelist": "file"}, **ANY_METADATA)
 
@@ -382,11 +388,11 @@ def _open(path: str | os.PathLike) -> Iterator[_Video]:
       if beginning.startswith(WEB_PAGE):
         raise VideoError("looks like a web page, not a video; its download probably failed")
   except OSError as error:
-    raise VideoError(f"cannot be opened: {error.strerror.lower()}") from error
+    raise VideoError(f"cannot be opened: {str(error.strerror).lower()}") from error
   reason = "not a video, or cut off or damaged at its start"
   try:
     with _av_open(os.path.abspath(path)) as container:
       reason = "cannot be decoded"
       yield _Video(container)
-  except av.FFmpegError as error:
-    raise VideoError(f"{reason} ({error.strerror.lower()})") from error
+  except FFmpegError as error:
+    raise VideoError(f"{reason} ({str(error.strerror).lower()})") from error

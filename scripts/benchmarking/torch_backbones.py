@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from input_pipeline.backbones import bit, checkpoints, tsm
@@ -198,7 +199,7 @@ PEERS = {
 }
 
 
-def clip_outputs(name: str, config: Any, variables: dict, frames: np.ndarray) -> Callable[[], np.ndarray]:
+def clip_outputs(name: str, config: Any, variables: dict, frames: ArrayLike) -> Callable[[], np.ndarray]:
   """A function that computes TSM's features (N, F) or BiT's logits (N, num_concepts) of clips.
 
   Args:

@@ -93,7 +93,7 @@ class Peer:
         concepts=self._pad(distinct),
         own=torch.tensor([[name in row for name in distinct] for row in rehearsed]))
 
-  def _pad(self, texts: Sequence[str]) -> Texts:
+  def _pad(self, texts: Sequence[str | tuple[str, str]]) -> Texts:
     return pad(self._tokenizer.encode(texts, self._config.data.max_tokens))
 
 
@@ -157,10 +157,10 @@ class Recognition(nn.Module):
     temperature = self.config.loss.temperature
     classes, streams = self.encode_texts(batch.classes), self.encode_videos(batch.features, batch.objects)
     concepts = self.encode_texts(batch.concepts)
-    class_loss = sum(functional.cross_entropy(scores / temperature, batch.targets)
-                     for scores in _scores(streams, classes, clamp=True))
-    rehearsal_loss = sum(-torch.log_softmax(scores / temperature, dim=1)[batch.own].mean()
-                         for scores in _scores(streams, concepts, clamp=False))
+    class_loss = sum((functional.cross_entropy(scores / temperature, batch.targets)
+                      for scores in _scores(streams, classes, clamp=True)), torch.zeros(()))
+    rehearsal_loss = sum((-torch.log_softmax(scores / temperature, dim=1)[batch.own].mean()
+                          for scores in _scores(streams, concepts, clamp=False)), torch.zeros(()))
     return {"loss": class_loss + self.config.loss.rehearsal_weight * rehearsal_loss, "class_loss": class_loss,
             "rehearsal_loss": rehearsal_loss}
 

@@ -184,7 +184,7 @@ def _sample_background(rng: np.random.Generator) -> Background:
   colour = rng.integers(20, 236, 3)
   other = np.clip(colour + rng.integers(-45, 46, 3), 0, 255)
   drift = tuple(rng.uniform(-MAX_DRIFT, MAX_DRIFT, 2))
-  return Background((tuple(map(int, colour)), tuple(map(int, other))), int(rng.integers(2**31)), drift)
+  return Background((tuple(colour.tolist()), tuple(other.tolist())), int(rng.integers(2**31)), drift)
 
 
 def _sample_colour(rng: np.random.Generator, others: Iterable[Colour], distance: float) -> Colour:
@@ -192,7 +192,7 @@ def _sample_colour(rng: np.random.Generator, others: Iterable[Colour], distance:
   draws = rng.integers(0, 256, (12, 3))
   far = np.min([np.linalg.norm((draws - other) * EYE, axis=1) for other in others], axis=0)
   best = np.argmax(far > distance) if np.any(far > distance) else np.argmax(far)
-  return tuple(map(int, draws[best]))
+  return tuple(draws[best].tolist())
 
 
 def _texture(scene: Scene) -> Image.Image:

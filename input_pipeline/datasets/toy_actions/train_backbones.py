@@ -62,17 +62,14 @@ class State:
 
 def tsm_logits(model: nn.Module, variables: dict, frames: Array, train: bool) -> tuple[Array, Any]:
   """`Logits` of clips (B, T, S, S, 3)."""
-  frames = tsm.normalize(frames)
-  if not train:
-    return model.apply(variables, frames)[1], variables["batch_stats"]
-  (_, logits), updated = model.apply(variables, frames, train=True, mutable=["batch_stats"])
+  (_, logits), updated = model.apply(variables, tsm.normalize(frames), train=train, mutable=["batch_stats"])
   return logits, updated["batch_stats"]
 
 
 def bit_logits(model: nn.Module, variables: dict, frames: Array, train: bool) -> tuple[Array, Any]:
   """`Logits` of pictures (B, S, S, 3)."""
   del train
-  return model.apply(variables, bit.normalize(frames)), {}
+  return model.apply(variables, bit.normalize(frames), mutable=[])     # no statistics
 
 
 NETWORKS = {
@@ -140,7 +137,7 @@ def train(config: ConfigDict, examples: Examples, output: str | os.PathLike) -> 
   optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm),
                           optax.adamw(schedule, weight_decay=config.weight_decay))
   key = jax.random.key(config.seed, impl="rbg")   # with the default, initialisation takes 15 s to compile
-  variables = jax.jit(model.init)(key, network.normalize(frames[:1]))
+  variables = jax.jit(model.init)(key, network.normalize(jnp.asarray(frames[:1])))
   state = State(variables["params"], variables.get("batch_stats", {}), optimizer.init(variables["params"]))
 
   with Progress(f"train {config.variant}", num_steps, "steps") as progress:

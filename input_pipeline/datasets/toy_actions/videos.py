@@ -118,6 +118,7 @@ def render_missing(
   os.close(write_end)
   try:
     for number, worker in enumerate(workers):
+      assert worker.stdin is not None     # a pipe
       with worker.stdin as wanted:
         wanted.writelines(f"{index}\n" for index in missing[number::num_workers])
     with Progress("render toy videos", len(indices), "videos", done=len(indices) - len(missing)) as progress:

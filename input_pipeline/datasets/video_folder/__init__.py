@@ -11,14 +11,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from input_pipeline import errors, files
 from input_pipeline.class_folders import look_for_copies
 from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.datasets.video_folder.video_list import VIDEO_LISTS, read_video_list
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_names import ClassIndex, class_index, label_folders
+from input_pipeline.metadata.class_names import ClassIndex, class_index, key, label_folders
 from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 from input_pipeline.metadata.descriptions import ActionClass, read_classes
 from input_pipeline.metadata.published import find_extras
@@ -66,7 +66,7 @@ def read(
     read_tree(source, suffixes)      # raises, and says what is there instead
   root = Path(os.path.abspath(source))
   video_list = videos or _default_list(root)
-  tree = None if video_list else read_tree(root, suffixes)
+  tree = Tree(root, ()) if video_list else read_tree(root, suffixes)
   class_file = Path(classes or root / CLASSES)
   _require_class_file(class_file, tree)
   actions = read_classes(class_file)
@@ -77,9 +77,9 @@ def read(
                     "there.")
   index = class_index([action.name for action in actions], str(class_file))
   extras = find_extras(root, actions)
-  if tree:      # where the files of features are looked for, class vectors look like one
-    tree = tree._replace(files=tuple(path for path in tree.files if path not in extras.values()))
-  found = _videos_in_folders(tree, index) if tree else _videos_in_list(Path(video_list), root, suffixes, index)
+  # Where the files of features are looked for, class vectors look like one.
+  tree = tree._replace(files=tuple(path for path in tree.files if path not in extras.values()))
+  found = _videos_in_list(Path(video_list), root, suffixes, index) if video_list else _videos_in_folders(tree, index)
   look_for_copies((video.path, video.label) for video in found)
   if class_splits and "val" not in class_splits:
     _warn_of_unused([video for video in found if video.split == "val"], class_file)
@@ -102,11 +102,10 @@ def _default_list(root: Path) -> Path | None:
   return there[0] if there else None
 
 
-def _require_class_file(path: Path, tree: Tree | None) -> None:
+def _require_class_file(path: Path, tree: Tree) -> None:
   if path.exists():
     return
-  name = "playing guitar" if tree is None else next(
-      (file.relative_to(tree.root).parts[0] for file in tree.files if file.parent != tree.root), "playing guitar")
+  name = next((file.relative_to(tree.root).parts[0] for file in tree.files if file.parent != tree.root), "playing guitar")
   raise UserError(
       f"There is no class list {path}. Write one, a line for each class, such as\n"
       f'  {{"name": "{name}", "description": "what is done, with what, by moving what"}}\n'
@@ -115,7 +114,7 @@ def _require_class_file(path: Path, tree: Tree | None) -> None:
 
 def _read_class_splits(path: Path, classes: Sequence[ActionClass]) -> list[str] | None:
   """The split of the videos of each class; None where no class has a split."""
-  given = [row.get("split") for row in files.read_jsonl(path)]
+  given: list[Any] = [row.get("split") for row in files.read_jsonl(path)]
   if given.count(None) == len(given):
     return None
   if without := [action for action, split in zip(classes, given) if split is None]:
@@ -162,8 +161,8 @@ def _videos_in_list(path: Path, root: Path, suffixes: frozenset[str], index: Cla
         *(f"  {where}: {name!r}{_or_near(name, index)}" for name, where in reversed(unknown.items())),
         "Correct these names, or add the classes to the class list."]))
   only = suffixes if len(suffixes) == 1 else ()
-  return [_Video(video.path.with_suffix(*only) if only else video.path, index.label(video.class_name), video.split,
-                 video.where) for video in listed]
+  return [_Video(video.path.with_suffix(*only) if only else video.path, index.labels[key(video.class_name)],
+                 video.split, video.where) for video in listed]
 
 
 def _or_near(name: str, index: ClassIndex) -> str:

@@ -67,7 +67,7 @@ def test_small_network_equals_torch_on_the_same_npz_file(tmp_path):
 
 
 def test_normalize_maps_black_and_white_to_minus_one_and_one():
-  assert np.allclose(bit.normalize(np.array([0, 127, 255], np.uint8)), [-1, -1 / 255, 1], atol=1e-6)
+  assert np.allclose(bit.normalize(jnp.array([0, 127, 255], jnp.uint8)), [-1, -1 / 255, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("name, count", [

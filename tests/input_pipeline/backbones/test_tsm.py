@@ -88,7 +88,7 @@ def test_shift_moves_an_eighth_of_the_channels_each_way_and_fills_the_ends_with_
 
 
 def test_normalize_gives_zero_at_the_mean_colour_and_one_a_standard_deviation_above():
-  assert np.allclose(tsm.normalize(np.array([[0, 128, 255]], np.uint8)),
+  assert np.allclose(tsm.normalize(jnp.array([[0, 128, 255]], jnp.uint8)),
                      [[-0.485 / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]], atol=1e-6)
 
 
@@ -137,7 +137,7 @@ def test_training_moves_the_running_statistics_a_tenth_of_the_way_to_the_batch(t
   frames = np.random.default_rng(0).standard_normal((1, 8, 32, 32, 3), np.float32)
   step = jax.jit(lambda variables, x: TSM(config).apply(variables, x, train=True, mutable=["batch_stats"]))
   _, updated = step(variables, frames)
-  first = convolve(jnp.asarray(frames[0]), variables["params"]["conv1"]["kernel"], stride=2)
+  first = convolve(jnp.asarray(frames[0]), jnp.asarray(variables["params"]["conv1"]["kernel"]), stride=2)
   before, after = variables["batch_stats"]["bn1"], updated["batch_stats"]["bn1"]
   mean, var = first.mean(axis=(0, 1, 2)), first.var(axis=(0, 1, 2))
   np.testing.assert_allclose(after["mean"], 0.9 * before["mean"] + 0.1 * mean, atol=1e-5)

@@ -248,7 +248,7 @@ def test_one_backbone_with_both_roles_gives_both_of_the_same_views(clips, tmp_pa
     return variables["scale"] * jnp.mean(frames, axis=(1, 2, 3, 4))[:, None]
 
   both = Backbone(
-      title="light meter", variants={"light": TSM}, shapes=None, load=None,
+      title="light meter", variants={"light": TSM}, shapes=bit.shapes, load=bit.load,     # not asked for
       apply={FEATURE: light, OBJECTS: lambda *inputs: 2 * light(*inputs) - 150},
       sampling=lambda config, views: ClipSampling(
           36, lambda n: np.array([[0], [n - 1]]), lambda width, height: [(0, 0, 32, 32)]))
