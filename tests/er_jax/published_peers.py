@@ -22,6 +22,9 @@ from input_pipeline.metadata.descriptions import class_text
 
 SUBMODULES = {"vis_encoder": "video_encoder", "txt_backbone": "text_backbone", "txt_encoder": "text_encoder",
               "mm_fusion": "fusion", "act_gate_fc": "fusion", "obj_gate_fc": "fusion"}
+# How wide a small BERT's weights are drawn. By BERT's 0.02 it attends to all tokens alike, and first or last tokens of
+# different texts come out alike to three digits, so that rounding is 1e-4 of a gradient and logits vary by that too.
+BERT_SPREAD = 0.2
 
 
 def normalize(x):
@@ -66,7 +69,7 @@ class Bert(nn.Module):
         vocab_size=sizes.vocab_size, hidden_size=sizes.hidden_size, num_hidden_layers=sizes.num_hidden_layers,
         num_attention_heads=sizes.num_attention_heads, intermediate_size=sizes.intermediate_size,
         max_position_embeddings=sizes.max_position_embeddings, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0))
+        attention_probs_dropout_prob=0.0, initializer_range=BERT_SPREAD))
     self.width, frozen = sizes.hidden_size, True
     for name, parameter in self.bert.named_parameters():
       frozen = frozen and not (config.trainable_from and name.startswith(config.trainable_from))
