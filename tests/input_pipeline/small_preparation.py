@@ -134,9 +134,15 @@ def command() -> None:
 
 
 def start(inputs: Inputs, data_dir: Path, stop: str, **more: Any) -> subprocess.Popen:
-  """`command()` in a process of its own, which has one device; this one has several."""
+  """`command()` in a process of its own, which has one device; this one has several.
+
+  Both have as many threads, because kernels on CPUs round by their number: that of processors (or NPROC) or of devices,
+  whichever is larger.
+  """
   here = Path(__file__).parent
-  environment = {**os.environ, "XLA_FLAGS": "", "SMALL_STOP": stop, "PYTHONPATH": f"{here}:{here.parents[1]}"}
+  threads = max(len(os.sched_getaffinity(0)), jax.local_device_count())
+  environment = {**os.environ, "XLA_FLAGS": "", "NPROC": str(threads), "SMALL_STOP": stop,
+                 "PYTHONPATH": f"{here}:{here.parents[1]}"}
   options = {"dataset": "toy_actions", "data_dir": data_dir, **inputs._asdict(),
              "batch_size": 2, "num_workers": 1, **more}
   flags = [f"--{name}={value}" for name, value in options.items()]
