@@ -8,9 +8,9 @@
 A batch has the same number of clips on every device, and always the same; a smaller last batch is padded. So each
 device runs one and the same program, however many devices there are and whichever clips are left to do. On CPUs that
 program is a loop over single clips: kernels there round a clip in another way at another place of a batch, by the
-processor's kind. So what comes out for a clip depends on no other clip, to the last bit. (It does on XLA's number of
-threads, which NPROC sets: EXTRACTION.md.) GPUs and TPUs take the clips
-of a batch together, which is many times as fast; there the last bits may depend on the batch.
+processor's kind. So what comes out for a clip depends on no other clip, to the last bit; it may depend on XLA's number
+of threads (EXTRACTION.md). GPUs and TPUs take the clips of a batch together, which is many times as fast; there the
+last bits may depend on the batch.
 
 All backbones see the frames of one decode; more views take more time, and more memory only for their frames. At most
 `BATCHES_AHEAD` batches of clips are decoded ahead.
