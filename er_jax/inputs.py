@@ -16,7 +16,7 @@ from er_jax.text.bank import TextBank, TextReferences, Texts, gather_texts
 from er_jax.types import Array
 
 Params = dict
-UNUSED: Any = None     # an input that the method does not need
+UNUSED: Any = None     # what the method neither needs nor makes
 
 
 class Graph(PyTreeNode):

@@ -26,8 +26,8 @@ class Registry(NamedTuple):
   def names(self) -> list[str]:
     """In alphabetical order; nothing is imported but the package."""
     folders = importlib.import_module(self.package).__path__
-    return sorted(module.name for folder in folders for module in pkgutil.iter_modules([folder])
-                  if self._declares(Path(folder, module.name), module.ispkg))
+    return sorted({module.name for folder in folders for module in pkgutil.iter_modules([folder])
+                   if self._declares(Path(folder, module.name), module.ispkg)})
 
   def check(self, name: object, field: str = "") -> None:
     """Raises: UserError with the near matches if there is none of that name; it calls it `field`, or else `kind`."""

@@ -1,7 +1,7 @@
 """From tokens and features to points of the joint embedding space (Chen & Huang 2021, section 3).
 
-    texts = TextEncoder(embed_dim=512, pooling="avg", ...)(hidden, ragged, deterministic=True)      # (S, D)
-    videos = GlobalFeatureEncoder(embed_dim=512, ...)(features, rows, deterministic=True)           # (B, D)
+    texts = TextEncoder(embed_dim=512, pooling="avg", ...)(hidden, ragged, deterministic=True)      # (s, d)
+    videos = GlobalFeatureEncoder(embed_dim=512, ...)(features, rows, deterministic=True)           # (b, d)
 
 Shapes: b videos, s texts in n token slots, h width of the token vectors, d embedding width.
 """
@@ -51,7 +51,7 @@ class GlobalFeatureEncoder(nn.Module):
 
 
 class TextEncoder(nn.Module):
-  """Token vectors of texts to embeddings: dropout, pooling, dense if H is not D, L2 normalisation.
+  """Token vectors of texts to embeddings: dropout, pooling, dense if h is not d, L2 normalisation.
 
   `pooling`: `first` or `last` token, `avg` or `max` over a text's tokens, or `attn`, a softmax-weighted sum.
   A text without tokens is embedded as zeros before the dense layer.

@@ -38,7 +38,8 @@ class FusionMLP(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, streams: Float[Array, "b 2*d"], rows: Int[Array, " b"], deterministic: bool) -> Float[Array, "b d"]:
+  def __call__(self, streams: Float[Array, "b both"], rows: Int[Array, " b"],
+               deterministic: bool) -> Float[Array, "b both//2"]:
     width = streams.shape[-1] // 2
     x = nn.relu(dense(2 * width, width, dtype=self.dtype, name="hidden")(streams))
     x = Dropout(self.dropout_rate)(x, rows, deterministic)

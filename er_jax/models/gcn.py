@@ -4,7 +4,8 @@
     h = leaky_relu(A (h W + b) + h W_loop), ...                                 # 300 -> 512 -> 1024 x 4 -> 2048
 
 The graph's output for a seen class is trained to be the row of a video classifier that knows the class; that for an
-unseen class then serves as its classifier. Shapes: n classes of the dataset, c of the class set, v vector width, f feature width.
+unseen class then serves as its classifier. Shapes: n classes of the dataset, c of the class set, v vector width, f
+feature width.
 """
 
 import re

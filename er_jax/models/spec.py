@@ -93,3 +93,7 @@ class MethodSpec:
   graph: Callable[[ConfigDict, np.ndarray], Graph] | None = None
   class_targets: Callable[[ConfigDict, Dataset, np.ndarray], np.ndarray] | None = None
   published_alone: str | None = None
+
+  def __post_init__(self):
+    if (GRAPH in self.needs) != (self.graph is not None):
+      raise ValueError(f"{self.title}: needs must name GRAPH just where there is a `graph`")

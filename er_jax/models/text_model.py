@@ -34,7 +34,7 @@ class TextModel(nn.Module):
   embeddings (b * s, d) of their object texts, or None.
 
   Attributes:
-    tower: a text tower's module, Texts -> (N, H).
+    tower: a text tower's module, Texts -> (n, h).
     config: `config.model`.
     loss: `config.loss`.
     dtype: of the activations.
@@ -54,7 +54,8 @@ class TextModel(nn.Module):
     self.text_encoder = TextEncoder(config.embed_dim, config.pooling, config.text_encoder.dropout_rate,
                                     config.l2_normalize, self.dtype)
 
-  def scores(self, videos: Any, texts: Float[Array, "c d"], rehearsing: bool = False) -> tuple[Float[Array, "b c"], ...]:
+  def scores(self, videos: Any, texts: Float[Array, "c d"],
+             rehearsing: bool = False) -> tuple[Float[Array, "b c"], ...]:
     """Scores of the videos against text embeddings: every one that is trained, the final one last."""
     del rehearsing
     return (videos @ texts.T,)

@@ -6,7 +6,6 @@
     logits = model.apply(params, videos, classes, method="score")                              # (b, c)
 """
 
-
 from typing import Any
 
 from jaxtyping import Bool, Float

@@ -120,7 +120,8 @@ class PrepareOptions:
   @property
   def root(self) -> Path:
     """Folder of the videos or of the feature files."""
-    return self.from_features_alone and self.features or self.source or self.data_dir / "sources" / self.dataset
+    given = self.features if self.from_features_alone else self.source
+    return given or self.data_dir / "sources" / self.dataset
 
   @functools.cached_property
   def views(self) -> ViewSampling:

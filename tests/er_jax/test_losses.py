@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from er_jax import losses
 
@@ -79,6 +80,11 @@ def test_max_violation_keeps_the_largest(scores):
   assert losses.ranking_loss(scores, TARGETS, MEAN, ALL, **keep) == pytest.approx(largest.sum() / 4, rel=1e-5)
   mean = losses.ranking_loss(scores, TARGETS, MEAN, ALL, reduction="mean", **keep)
   assert mean == pytest.approx(largest.sum() / 2 / 4, rel=1e-5)
+
+
+def test_arrays_are_held_to_the_annotated_shapes():
+  with pytest.raises(TypeCheckError, match="wanted"):
+    losses.squared_error(np.ones((2, 3), np.float32), np.ones((2, 4), np.float32), np.ones(2, np.float32))
 
 
 def test_squared_error_equals_the_mean_over_all_numbers():
