@@ -161,8 +161,12 @@ def test_features_are_refused_where_the_dataset_has_its_own(features, tmp_path):
 @pytest.fixture
 def four(monkeypatch) -> None:
   """Backbones of each kind: two for the feature, one for the objects, one for both."""
+  def uncalled(*inputs):
+    raise AssertionError(inputs)
+
   roles = {"bit": {OBJECTS}, "flow": {FEATURE}, "tower": {FEATURE, OBJECTS}, "tsm": {FEATURE}}
-  backbones = {name: Backbone(name, {}, None, dict.fromkeys(its), None, None) for name, its in roles.items()}
+  backbones = {name: Backbone(name, {}, uncalled, dict.fromkeys(its, uncalled), uncalled, uncalled)
+               for name, its in roles.items()}
   monkeypatch.setattr(Registry, "names", lambda registry: list(backbones))
   monkeypatch.setattr(Registry, "load", lambda registry, name: backbones[name])
 
