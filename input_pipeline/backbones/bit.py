@@ -59,7 +59,9 @@ VARIANTS = {
 }
 
 
-def normalize(frames: UInt8[Array, "*frames 3"], dtype: DTypeLike = jnp.float32) -> Float[Array, "*frames 3"]:
+def normalize(
+    frames: UInt8[Array | np.ndarray, "*frames 3"], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "*frames 3"]:
   """RGB to [-1, 1]."""
   return (frames / jnp.float32(127.5) - 1).astype(dtype)
 

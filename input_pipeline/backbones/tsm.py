@@ -19,6 +19,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Float32, UInt8
@@ -58,10 +59,12 @@ VARIANTS = {
 }
 
 
-def normalize(frames: UInt8[Array, "*frames 3"], dtype: DTypeLike = jnp.float32) -> Float[Array, "*frames 3"]:
+def normalize(
+    frames: UInt8[Array | np.ndarray, "*frames 3"], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "*frames 3"]:
   """RGB to what the network was trained on: per colour, mean 0 and variance 1 on ImageNet."""
   scale = jnp.asarray(STD, jnp.float32) * 255
-  return ((frames - jnp.asarray(MEAN, jnp.float32) * 255) / scale).astype(dtype)
+  return (jnp.subtract(frames, jnp.asarray(MEAN, jnp.float32) * 255) / scale).astype(dtype)
 
 
 def shifted_product(

@@ -45,7 +45,7 @@ class Network(NamedTuple):
   module: type[nn.Module]
   variants: dict[str, Any]
   outputs: str                                        # the config's field that holds the number of outputs
-  normalize: Callable[[Array], Array]
+  normalize: Callable[[Array | np.ndarray], Array]
   logits: Logits
   form: Format
   examples: Examples                                  # of toy_actions
@@ -137,7 +137,7 @@ def train(config: ConfigDict, examples: Examples, output: str | os.PathLike) -> 
   optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm),
                           optax.adamw(schedule, weight_decay=config.weight_decay))
   key = jax.random.key(config.seed, impl="rbg")   # with the default, initialisation takes 15 s to compile
-  variables = jax.jit(model.init)(key, network.normalize(jnp.asarray(frames[:1])))
+  variables = jax.jit(model.init)(key, network.normalize(frames[:1]))
   state = State(variables["params"], variables.get("batch_stats", {}), optimizer.init(variables["params"]))
 
   with Progress(f"train {config.variant}", num_steps, "steps") as progress:
