@@ -22,7 +22,7 @@ def softmax_cross_entropy(scores: Float[Array, "b c"], targets: Int[Array, " b"]
 
   Args:
     scores: similarities.
-    targets: class positions in [0, C).
+    targets: class positions in [0, c).
     weights: of the videos.
     class_mask: False on slots that only pad the class set.
     temperature: divides the scores; 0.1 in the paper.

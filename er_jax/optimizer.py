@@ -84,8 +84,7 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def build(config: ConfigDict, learning_rate: optax.Schedule,
-          trainable: Iterable[str]) -> optax.GradientTransformation:
+def build(config: ConfigDict, learning_rate: optax.Schedule, trainable: Iterable[str]) -> optax.GradientTransformation:
   """The transformation that turns gradients into updates of the parameters named in `trainable`.
 
   Adam and SGD take weight decay as L2 (added to the clipped gradient, before the moments); AdamW decouples it.

@@ -52,7 +52,7 @@ class ShardStatus(NamedTuple):
   """
 
   entries: int
-  skipped: list[list]
+  skipped: list[tuple[int, str]]
   source: dict[str, Any]
 
 
@@ -133,7 +133,7 @@ def fill(shard: Shard, work: Path, raw_dataset: RawDataset, features: FeatureSou
   with locks.exclusive(folder):
     (folder / DONE).unlink(missing_ok=True)
     skipped = features.fill(raw_dataset._replace(entries=entries), FeatureStore(folder, entries))
-    done = ShardStatus(len(entries), [[index, reason] for index, reason in skipped.items()], source)
+    done = ShardStatus(len(entries), list(skipped.items()), source)
     files.write_json(folder / DONE, done._asdict())
   return done
 
@@ -155,7 +155,7 @@ def merge(work: Path, count: int, raw_dataset: RawDataset) -> Extraction:
     folder, entries = shard.folder(work), shard.of(raw_dataset.entries)
     done = _read_done(folder)
     store = FeatureStore(folder, chunks_in_memory=max(1, CHUNKS_IN_MEMORY // count))
-    reasons = {position: reason for position, reason in done.skipped}
+    reasons = dict(done.skipped)
     present = [position for position in range(len(entries)) if position in store and position not in reasons]
     if len(present) + len(reasons) != len(entries) or done.entries != len(entries):
       raise UserError(f"{folder} says that it is finished, but holds the features of {len(present)} of its "

@@ -55,7 +55,7 @@ class Recognition:
     method = methods.build(config, self.dataset)
     learner = learners.build(config, self.dataset, method, self.params)
     steps = Steps(self.parallel, method, learner)
-    state = self.parallel.replicate(TrainState(jax.numpy.zeros((), np.int32), self.params, learner.init(self.params)))
+    state = self.parallel.replicate(TrainState(np.zeros((), np.int32), self.params, learner.init(self.params)))
 
     def step(batch: Batch) -> dict[str, float]:
       nonlocal state

@@ -22,7 +22,7 @@ import numpy as np
 
 from input_pipeline import array_files, files
 from input_pipeline.metadata.concepts import concept_text, read_concepts
-from input_pipeline.metadata.descriptions import read_classes
+from input_pipeline.metadata.descriptions import class_text, read_classes
 
 FOLDER = Path(__file__).parent
 DIM = 64
@@ -48,7 +48,7 @@ BERT_CONFIG = {
 def corpus() -> list[str]:
   """Every text of the dataset: class names with descriptions, concept names with definitions."""
   classes, concepts = read_classes(FOLDER / "classes.jsonl"), read_concepts(FOLDER / "concepts.jsonl")
-  return ([f"{action.name}: {action.description}" for action in classes]
+  return ([str(class_text(action, "name_description")) for action in classes]
           + [concept_text(concept, with_definition=True) for concept in concepts])
 
 
@@ -100,7 +100,7 @@ def class_vectors() -> np.ndarray:
 def word_list() -> list[str]:
   """What stands between white space in any text of a class or a concept, as it stands there: "A", "star,", "star"."""
   classes, concepts = read_classes(FOLDER / "classes.jsonl"), read_concepts(FOLDER / "concepts.jsonl")
-  texts = [part for action in classes for part in (action.name, action.description)]
+  texts = [part for action in classes for part in class_text(action, "pair")]
   for concept in concepts:
     texts += [concept_text(concept, with_definition=False), concept.definition.lower()]
   return sorted({word for text in texts for word in text.split()})

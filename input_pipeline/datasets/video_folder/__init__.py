@@ -18,7 +18,7 @@ from input_pipeline.class_folders import look_for_copies
 from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.datasets.video_folder.video_list import VIDEO_LISTS, read_video_list
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_names import ClassIndex, class_index, key, label_folders
+from input_pipeline.metadata.class_names import ClassIndex, class_index, label_folders
 from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 from input_pipeline.metadata.descriptions import ActionClass, read_classes
 from input_pipeline.metadata.published import find_extras
@@ -154,15 +154,16 @@ def _videos_in_folders(tree: Tree, index: ClassIndex) -> list[_Video]:
 
 def _videos_in_list(path: Path, root: Path, suffixes: frozenset[str], index: ClassIndex) -> list[_Video]:
   listed = read_video_list(path, root)
-  unknown = {video.class_name: video.where for video in reversed(listed) if index.label(video.class_name) is None}
+  labels = {name: label for name in {video.class_name for video in listed} if (label := index.label(name)) is not None}
+  unknown = {video.class_name: video.where for video in reversed(listed) if video.class_name not in labels}
   if unknown:
     raise UserError("\n".join([
         f"{path} names {len(unknown)} classes that are not in {index.where}:",
         *(f"  {where}: {name!r}{_or_near(name, index)}" for name, where in reversed(unknown.items())),
         "Correct these names, or add the classes to the class list."]))
   only = suffixes if len(suffixes) == 1 else ()
-  return [_Video(video.path.with_suffix(*only) if only else video.path, index.labels[key(video.class_name)],
-                 video.split, video.where) for video in listed]
+  return [_Video(video.path.with_suffix(*only) if only else video.path, labels[video.class_name], video.split,
+                 video.where) for video in listed]
 
 
 def _or_near(name: str, index: ClassIndex) -> str:
