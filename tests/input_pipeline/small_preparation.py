@@ -57,7 +57,11 @@ class Inputs(NamedTuple):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> Inputs:
-  folder = tmp_path_factory.mktemp("inputs")
+  return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+def write_inputs(folder: Path) -> Inputs:
+  """Writes the videos and the weights, the same every time."""
   for i in range(NUM_VIDEOS):
     frames = np.random.default_rng(i).integers(0, 256, (2 + i, 72, 80, 3), np.uint8)
     decode.write_video(folder / f"v{i}.mp4", frames)
