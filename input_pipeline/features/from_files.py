@@ -111,6 +111,7 @@ class FeatureFiles:
 def read_feature(path: Path) -> np.ndarray:
   """The (V, D) float32 feature in a file of shape (V, D), or (D,) for V = 1, and any float type. Raises: BadFile."""
   try:
+    files.require_regular(path)
     array = np.load(path, allow_pickle=False)
   except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
     raise BadFile(f"cannot be read as a .npy file of numbers ({str(error) or type(error).__name__}); "
