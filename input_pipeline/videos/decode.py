@@ -4,10 +4,10 @@
     clip = read_clip("drumming.mp4", samplings)           # raises VideoError, whose text is the reason to skip the file
     clip.frames[0]                                        # (V, T, S, S, 3) uint8 RGB, V views for the first network
 
-Of several video streams it is the film, not a cover picture. A file that is a picture, or whose frames are larger than
-`MAX_PIXELS`, is refused. A frame's index is its place in presentation order. Time stamps play no part (a frame shown for ten seconds
-counts once), frames that an edit list cuts away do not count, and pictures are turned as the file's display
-matrix says.
+Of several video streams the film is taken, not a cover picture; a file that is itself a picture, or whose frames are
+larger than `MAX_PIXELS`, is refused. A frame's index is its place in presentation order. Time stamps play no part (a
+frame shown for ten seconds counts once), frames that an edit list cuts away do not count, and pictures are turned as
+the file's display matrix says.
 """
 
 import contextlib
