@@ -42,6 +42,7 @@ ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputCo
 # Text files that have FFmpeg open others, wherever these lie.
 PLAYLIST = (b"#extm3u", b"ffconcat version", b"[playlist]", b"v=0\r\no=", b"v=0\no=")
 KEEP_BYTES = 64 * 2**20   # packets of files up to this size stay in memory between indexing and decoding
+MAX_STREAMS = 128         # of pictures, sound and subtitles; each takes some milliseconds to open
 MAX_PIXELS = 2**26        # of a frame, twice those of 8K; decoding one takes 1 GB or so
 
 
@@ -409,7 +410,7 @@ def _rank(path: str, streams: Sequence[av.VideoStream]) -> Callable[[av.VideoStr
 
 def _av_open(path: str) -> InputContainer:
   # Only local files: a playlist given as a video must not reach for the network.
-  return av.open(path, options={"protocol_whitelist": "file"}, **ANY_METADATA)
+  return av.open(path, options={"protocol_whitelist": "file", "max_streams": str(MAX_STREAMS)}, **ANY_METADATA)
 
 
 @contextlib.contextmanager

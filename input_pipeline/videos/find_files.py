@@ -32,6 +32,7 @@ UNPACK = {".zip": "unzip", ".rar": "unrar x", ".tar": "tar xf", ".tar.gz": "tar 
           ".tar.zst": "tar --zstd -xf"}
 PARTIAL = re.compile(      # what browsers, aria2, yt-dlp and WinSCP leave of a download that did not end
     r"\.(part|part-frag\d+|crdownload|download|filepart|aria2|ytdl)$", re.IGNORECASE)
+MOST_WAYS = 100      # by which a folder may be reached, through links
 SHOWN = 10      # files or entries that an error lists
 
 
@@ -64,13 +65,14 @@ def read_tree(
     hints: what to say where there is no file of `suffixes`, but one of another, lower-case suffix.
 
   Raises:
-    UserError: there is no such folder, it cannot be read, it holds no such file, a name in it is not UTF-8, or it holds
-      a partial download or an archive beside which there is no unpacked folder.
+    UserError: there is no such folder, it cannot be read, it holds no such file, a name in it is not UTF-8, links in it
+      lead to a folder by more than `MOST_WAYS` paths, or it holds a partial download or an archive beside which there
+      is no unpacked folder.
   """
   root = Path(os.path.abspath(source))
   _require_folder(root, suffixes)
   found, others, folders = [], [], {_key(root.name)}
-  for path, is_folder in _walk(str(root), ()):
+  for path, is_folder in _walk(str(root), (), collections.Counter()):
     if is_folder:
       folders.add(_key(os.path.basename(path)))
       if PARTIAL.search(path):      # as Safari's a.mp4.download/
@@ -117,13 +119,25 @@ def _with_unnamed(found: list[str], others: list[str]) -> tuple[list[str], list[
   return [*found, *videos], [path for path in others if path not in videos]
 
 
-def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, bool]]:
-  """(path, whether it is a folder) of all that lies below `folder`, of which `above` are the folders on the way."""
+def _walk(
+    folder: str, above: tuple[tuple[int, int], ...], ways: collections.Counter[tuple[int, int]]
+) -> Iterator[tuple[str, bool]]:
+  """(path, whether it is a folder) of all that lies below `folder`.
+
+  Args:
+    folder: a path.
+    above: the folders on the way to it.
+    ways: how often each folder was reached so far.
+  """
   try:
     stat = os.stat(folder)
     here = stat.st_dev, stat.st_ino
     if here in above:
       return
+    ways[here] += 1
+    if ways[here] > MOST_WAYS:
+      raise UserError(f"Links lead to one folder by more than {MOST_WAYS} paths, one of them {folder}. Remove those that "
+                      "lead to a folder which is below the source already.")
     with os.scandir(folder) as entries:
       entries = list(entries)
   except OSError as error:
@@ -132,7 +146,7 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str
     if entry.name.startswith(".") or entry.name == "__MACOSX":
       continue
     if is_folder := _is_folder(entry):
-      yield from _walk(entry.path, (*above, here))
+      yield from _walk(entry.path, (*above, here), ways)
     yield entry.path, is_folder
 
 

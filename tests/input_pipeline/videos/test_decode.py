@@ -425,6 +425,13 @@ def test_frames_larger_than_their_container_says_are_refused_too(tmp_path, monke
     decode.read_frames(path, [0])
 
 
+def test_a_file_of_more_streams_than_any_film_has_is_refused(tmp_path, monkeypatch):
+  path = encode_streams(tmp_path / "a.mp4", *[("libx264", NONE, FILM)] * 3)
+  monkeypatch.setattr(decode, "MAX_STREAMS", 2)
+  with pytest.raises(decode.VideoError, match="not a video, or"):
+    decode.count_frames(path)
+
+
 def test_pipes_and_devices_are_refused_without_waiting_for_them(tmp_path):
   os.mkfifo(tmp_path / "pipe.mp4")
   (tmp_path / "zero.mp4").symlink_to("/dev/zero")

@@ -93,6 +93,15 @@ def test_links_are_followed_but_never_in_circles(tmp_path):
   assert names(read_tree(tmp_path / "source")) == ["a/v.mp4", "b/w.mp4", "gone.mp4"]
 
 
+def test_links_between_all_folders_are_refused_before_their_paths_are_too_many(tmp_path):
+  for i in range(12):      # 12! paths
+    (tmp_path / str(i)).mkdir()
+    for j in range(12):
+      (tmp_path / str(i) / str(j)).symlink_to(tmp_path / str(j))
+  with pytest.raises(UserError, match=r"lead to one folder by more than 100 paths, one of them .*/\d+\."):
+    read_tree(tmp_path)
+
+
 def test_absent_folder_is_named_with_what_lies_beside_it(tmp_path):
   touch(tmp_path, "UCF-101/a/v.mp4", "notes.txt")
   with pytest.raises(UserError, match=r"no folder .*/UCF101/videos; expected .*\.avi.* holds UCF-101/, notes.txt"):
