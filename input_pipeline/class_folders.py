@@ -18,7 +18,7 @@ from input_pipeline.metadata import published
 from input_pipeline.metadata.class_names import class_index, label_folders
 from input_pipeline.metadata.class_splits import random_splits
 from input_pipeline.raw_dataset import RawDataset, VideoEntry, entry_name
-from input_pipeline.videos.find_files import VIDEO_SUFFIXES, read_tree
+from input_pipeline.videos.find_files import VIDEO_SUFFIXES, by_suffix, read_tree
 
 OPTIONS = {"metadata": None, "split_seed": 0, "num_splits": 10}      # of `read`, for a DatasetSpec
 SHOWN = 10      # files that an error lists
@@ -59,7 +59,8 @@ def read(
   for path in tree.files:
     label = labels[path.parent]
     entries.append(VideoEntry(entry_name(path, tree.root), path, label, "train" if label in seen else "test"))
-  return RawDataset(entries, classes, [], splits, published.find_extras(folder, classes), split_seed)
+  return RawDataset(entries, classes, [], splits, published.find_extras(folder, classes), split_seed,
+                    by_suffix(tree.unused))
 
 
 def look_for_copies(labelled: Iterable[tuple[Path, int]], renamed_are_mistakes: bool = True) -> None:

@@ -35,6 +35,7 @@ from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.raw_dataset import PARTS, divides_videos
+from input_pipeline.videos.find_files import find_video
 
 FEATURES_IN_MEMORY = 2 << 30     # bytes of a split's features; larger ones stay on disk
 READ_CHUNK = 512                 # records read at a time
@@ -134,8 +135,7 @@ class Dataset:
   def video_path(self, name: str) -> Path | None:
     """The video file of example `name`, if it still lies below `source_root`."""
     stem = self.source_root / name
-    found = sorted(path for path in stem.parent.glob("*") if path.stem == stem.name and path.is_file())
-    return found[0] if found else None
+    return find_video(stem.parent, stem.name)
 
 
 def open_dataset(data_dir: str | Path, name: str) -> Dataset:

@@ -7,6 +7,7 @@
 """
 
 import difflib
+import io
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -64,6 +65,9 @@ def run(main: Callable[[list[str]], None]) -> None:
       print(f"error: {_unknown_field(argv, error) or message}", file=sys.stderr)
       sys.exit(2)
 
+  for stream in (sys.stdout, sys.stderr):      # a name may hold what the terminal's encoding does not
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="backslashreplace")
   app.run(guarded, flags_parser=parse)
 
 

@@ -7,10 +7,12 @@ Writers write to a temporary name in the same folder and rename, so a crash or a
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,6 +50,13 @@ def write_jsonl(path: str | os.PathLike, rows: Iterable[dict]) -> None:
   with replacing(path) as file:
     for row in rows:
       file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+
+
+def require_regular(path: str | os.PathLike) -> None:
+  """Raises: OSError for what a reader might wait at for ever; a folder gives its own error when it is opened."""
+  mode = os.stat(path).st_mode
+  if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    raise OSError(errno.EINVAL, "a pipe, socket or device, not a file", os.fspath(path))
 
 
 def cite(path: str | os.PathLike) -> dict[str, str]:

@@ -6,7 +6,7 @@ The order of the videos is the order of the examples in the prepared dataset.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -48,6 +48,7 @@ class RawDataset(NamedTuple):
       split is that which it has in the first of them, or "all".
     extras: files copied beside the prepared dataset, by the name they get there, e.g. "class_vectors.npy".
     split_seed: that the class splits were drawn from; None where they were given.
+    unused: how many files beside the videos are neither videos nor read otherwise, by their suffix; most first.
   """
 
   entries: list[VideoEntry]
@@ -56,6 +57,7 @@ class RawDataset(NamedTuple):
   class_splits: tuple[ClassSplit, ...]
   extras: dict[str, Path]
   split_seed: int | None = None
+  unused: Mapping[str, int] = {}
 
   @property
   def divides_videos(self) -> bool:

@@ -247,7 +247,7 @@ def _frames(dataset: Dataset, name: str) -> list[np.ndarray] | str:
   try:
     path = dataset.video_path(name)
     if path is None:
-      return f"{name} is no longer below {dataset.source_root}"
+      return f"{name}: no video of this name below {dataset.source_root}"
     frames = decode.read_frames(path, sampling.tsm_indices(decode.count_frames(path), segments=FRAMES).tolist())
     return [decode.preprocess(frame, shorter_side=184, crop=184) for frame in frames]
   except (decode.VideoError, OSError) as error:

@@ -34,13 +34,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from input_pipeline.backbones.declaration import FEATURE, OBJECTS, Backbone, Network
 from input_pipeline.features.store import NO_STAMP, FeatureStore, Stamp, VideoFeatures, stamp
 from input_pipeline.metadata.concepts import NO_CONCEPT, TOP_CONCEPTS
+from input_pipeline.near_names import no_file
 from input_pipeline.progress import Progress
 from input_pipeline.raw_dataset import VideoEntry
 from input_pipeline.videos import decode
 from input_pipeline.videos.sampling import ViewSampling
 
 BATCHES_AHEAD = 2         # batches of clips decoded, or being decoded, at a time
-NO_FILE = "no such file"     # why a missing video is skipped
 PREPROCESSING = 1        # to be raised when the same video and weights would give other features
 
 
@@ -207,7 +207,7 @@ def _decode(clips: Sequence[VideoEntry], pending: Sequence[int], extractor: Extr
   def read(index: int) -> tuple[Stamp, decode.ClipFrames]:
     read_as = stamp(clips[index].path)
     if read_as == NO_STAMP:
-      raise decode.VideoError(NO_FILE)
+      raise decode.VideoError(no_file(clips[index].path))
     return read_as, decode.read_clip(clips[index].path, extractor.samplings)
 
   with ThreadPoolExecutor(num_workers, thread_name_prefix="decode") as pool:

@@ -20,9 +20,9 @@ import numpy as np
 
 from input_pipeline import files
 from input_pipeline.errors import UserError
-from input_pipeline.features.extract import NO_FILE
 from input_pipeline.features.object_predictions import Predictions, no_predictions, read_predictions
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures, stamp
+from input_pipeline.near_names import differences, no_file
 from input_pipeline.progress import Progress
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
@@ -81,7 +81,7 @@ class FeatureFiles:
         for index in pending:
           entry, read_as = entries[index], stamp(entries[index].path)
           if read_as == NO_STAMP:
-            skipped[index] = NO_FILE
+            skipped[index] = no_file(entry.path)
           else:
             try:
               views = read_feature(entry.path)
@@ -105,12 +105,18 @@ class FeatureFiles:
     predictions = read_predictions(self._predictions, names, len(raw_dataset.concepts) or None)
     if without := int(np.sum(~predictions.found)):
       print(f"{without} videos have no entry in {self._predictions}; they are kept, without objects.", file=sys.stderr)
+    if near := predictions.near:
+      shown = [f"  {name!r} is {other!r} there, which differs in {differences(name, other)}"
+               for name, other in list(near.items())[:BAD_SHOWN]]
+      print("\n".join([f"{len(near)} of them are there under a name that is written in another way:", *shown,
+                       *["  ..."] * (len(near) > BAD_SHOWN)]), file=sys.stderr)
     return predictions
 
 
 def read_feature(path: Path) -> np.ndarray:
   """The (V, D) float32 feature in a file of shape (V, D), or (D,) for V = 1, and any float type. Raises: BadFile."""
   try:
+    files.require_regular(path)
     array = np.load(path, allow_pickle=False)
   except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
     raise BadFile(f"cannot be read as a .npy file of numbers ({str(error) or type(error).__name__}); "

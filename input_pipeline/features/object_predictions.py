@@ -9,7 +9,7 @@ extension. What is in memory at a time is one entry and the arrays.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ijson
@@ -17,6 +17,7 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import NO_CONCEPT, TOP_CONCEPTS
+from input_pipeline.near_names import ASPECTS, differences, fold
 from input_pipeline.progress import Progress
 
 MOST_IDS = np.iinfo(np.int32).max
@@ -30,11 +31,13 @@ class Predictions(NamedTuple):
     ids: (N, 20) int32 concepts, best first; -1 on unused slots.
     scores: (N, 20) float32; 0 on unused slots.
     found: (N,) bool, False where the file says nothing of the video.
+    near: of such videos, those of which it says something under a name that is written in another way: {name: the other}.
   """
 
   ids: np.ndarray
   scores: np.ndarray
   found: np.ndarray
+  near: Mapping[str, str] = {}
 
 
 def no_predictions(count: int) -> Predictions:
@@ -58,6 +61,7 @@ def read_predictions(path: str | os.PathLike, names: Sequence[str], num_concepts
       vocabulary, a video comes twice, or not one entry is of one of the videos.
   """
   row_of = {name: row for row, name in enumerate(dict.fromkeys(names))}
+  name_of, near = {fold(name): name for name in row_of}, {}
   rows = no_predictions(len(row_of))
   count, last = 0, None
   try:
@@ -71,6 +75,8 @@ def read_predictions(path: str | os.PathLike, names: Sequence[str], num_concepts
             raise UserError(f"{path}: video {last!r} is in it twice; the second time is entry {count}.")
           _fill(rows, row, entry, num_concepts, f"{path}: video {last!r} (entry {count})")
           progress.advance()
+        elif name := name_of.get(fold(last)) or name_of.get(fold(last, ASPECTS)):
+          near.setdefault(name, last)
   except ijson.JSONError as error:
     where = f"after entry {count}, of video {last!r}" if count else "before its first entry is whole"
     raise UserError(f"{path}: not valid JSON {where} ({_first_line(error)}). Is the file cut short?") from error
@@ -78,10 +84,13 @@ def read_predictions(path: str | os.PathLike, names: Sequence[str], num_concepts
     raise UserError(f"Cannot read {path}: {error}.") from error
   if row_of and not rows.found.any():
     seen = f"{count} entries, the last of {last!r}" if count else "no entries"
-    raise UserError(f"{path} has {seen}, but none of one of the {len(row_of)} videos, such as {next(iter(row_of))!r}. "
+    name, other = next(iter(near.items()), (next(iter(row_of)), None))
+    differs = f", where it has {other!r}, which differs in {differences(name, other)}" if other else ""
+    raise UserError(f"{path} has {seen}, but none of one of the {len(row_of)} videos, such as {name!r}{differs}. "
                     "Its keys must be the videos' names without the extension.")
   order = np.fromiter((row_of[name] for name in names), np.int64, len(names))
-  return Predictions(*(column[order] for column in rows))
+  near = {name: other for name, other in near.items() if not rows.found[row_of[name]]}
+  return Predictions(*(column[order] for column in rows[:3]), near)
 
 
 def _fill(rows: Predictions, row: int, entry: Any, num_concepts: int | None, where: str) -> None:

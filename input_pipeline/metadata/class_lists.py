@@ -32,4 +32,4 @@ def read_class_list(path: Path) -> list[ActionClass]:
     UserError: there is no class list there, or something is wrong in it.
   """
   path = class_list_file(path)
-  return published.read_classes(path) if path.suffix == ".json" else descriptions.read_classes(path)
+  return published.read_classes(path) if path.suffix.lower() == ".json" else descriptions.read_classes(path)

@@ -19,6 +19,7 @@ from input_pipeline.preparation.find_shards import SHOWN, work_to_merge
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.preparation.shards import Shard
 from input_pipeline.raw_dataset import RawDataset
+from input_pipeline.videos.find_files import describe as describe_counts
 from input_pipeline.videos.sampling import ViewSampling
 
 SHARD_OPTIONS = ("weights", "batch_size", "num_workers")
@@ -66,10 +67,10 @@ def prepare(
     if _is_prepared(options, path):      # by the process that had the lock
       return path
     if merge:
-      raw_dataset = options.raw_dataset()
+      raw_dataset = _raw_dataset(options)
       work = work_to_merge(options, raw_dataset)
     elif beam_runner:
-      raw_dataset = options.raw_dataset()
+      raw_dataset = _raw_dataset(options)
       with _says_how_to_go_on(options.extractions):
         beam.extract_all(options, beam_runner, beam_options, shards.entries_digest(raw_dataset))
       work = work_to_merge(options, raw_dataset)
@@ -145,12 +146,20 @@ def _fill_shard(options: PrepareOptions, shard: Shard) -> Path:
 def _fill(options: PrepareOptions, shard: Shard) -> tuple[Path, RawDataset]:
   """Extracts a shard. Returns: the work folder, and all that there is to extract."""
   features = feature_source(options)
-  raw_dataset = options.raw_dataset()
+  raw_dataset = _raw_dataset(options)
   source = describe(options, features)
   work = shards.work_folder(options.extractions, raw_dataset, source)
   with _says_how_to_go_on(work):
     shards.fill(shard, work, raw_dataset, features, source)
   return work, raw_dataset
+
+
+def _raw_dataset(options: PrepareOptions) -> RawDataset:
+  """What there is to extract; says which files below the source are not."""
+  raw_dataset = options.raw_dataset()
+  if raw_dataset.unused:
+    print(f"Not used below {options.root}: {describe_counts(raw_dataset.unused)}.")
+  return raw_dataset
 
 
 @contextlib.contextmanager

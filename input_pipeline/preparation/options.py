@@ -199,8 +199,15 @@ class PrepareOptions:
 
 
 def _absolute(name: str, path: str | Path | None) -> Path | None:
-  """Raises: UserError if flag --`name` is empty."""
+  """Raises: UserError if flag --`name` is empty, or not UTF-8."""
   if isinstance(path, str) and not path.strip():      # would be the current folder
     raise UserError(f"--{name} is empty, expected a path. Give one, or leave --{name} out; is a variable in your "
                     "command not set?")
-  return None if path is None else Path(path).absolute()
+  if path is None:
+    return None
+  path = Path(path).absolute()
+  try:
+    str(path).encode()
+  except UnicodeEncodeError as error:      # what is prepared tells it, in files that are UTF-8
+    raise UserError(f"--{name}={os.fsencode(path)!r} is a path that is not UTF-8; rename the folder or file.") from error
+  return path

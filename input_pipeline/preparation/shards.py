@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from input_pipeline import files, locks
 from input_pipeline.errors import UserError
-from input_pipeline.features.extract import NO_FILE
 from input_pipeline.features.store import CHUNKS_IN_MEMORY, FeatureStore, VideoFeatures
+from input_pipeline.near_names import NO_FILE
 from input_pipeline.preparation.feature_sources import FeatureSource
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
@@ -170,7 +170,7 @@ def merge(work: Path, count: int, raw_dataset: RawDataset) -> Extraction:
     if len(folders) > 1:
       odd = "; ".join(f"{folder} {relation} {value}" for value, folder in folders.items())
       raise UserError(f"The shards do not belong together: {odd}. Delete the wrong ones and run them again.")
-  missing = frozenset(index for index, reason in skipped.items() if reason == NO_FILE)     # as done.json says it
+  missing = frozenset(index for index, reason in skipped.items() if reason.startswith(NO_FILE))     # as done.json says it
   return Extraction(Features(stores, skipped), dict(sorted(skipped.items())), missing, done.source)
 
 

@@ -22,8 +22,8 @@ from input_pipeline import files, manifest
 from input_pipeline.backbones import usual_samplings
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
-from input_pipeline.features.extract import NO_FILE
 from input_pipeline.features.from_files import BadFile, read_feature
+from input_pipeline.near_names import no_file
 from input_pipeline.preparation.feature_sources import reads_files
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.progress import Progress
@@ -87,7 +87,7 @@ def _look(path: Path, reader: Callable[[Path], Any] | None) -> tuple[bool, str |
     status = path.stat()
   except OSError as error:
     reason = str(error.strerror).lower()
-    return False, NO_FILE if isinstance(error, FileNotFoundError) else f"cannot be looked at: {reason}"
+    return False, no_file(path) if isinstance(error, FileNotFoundError) else f"cannot be looked at: {reason}"
   if not stat.S_ISREG(status.st_mode):
     return False, "is not a file"
   if not status.st_size:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from input_pipeline.raw_dataset import SPLITS, RawDataset
 from input_pipeline.verification.expected import SplitVideos
+from input_pipeline.videos.find_files import describe
 
 UNCHECKED_CELLS = {"expected": "", "found": "", "readable": "not read", "prepared": "not yet"}      # what a cell says
 SHOWN = 20      # classes, or files, that are listed
@@ -89,6 +90,8 @@ def print_report(verification: Verification, dataset: str, published: int | None
     count = len(verification.raw_dataset.entries)
     print(f"The published dataset has {published} videos; here {count} are expected"
           + (f", {abs(count - published)} {'fewer' if count < published else 'more'}." if count != published else "."))
+  if unused := verification.raw_dataset.unused:
+    print(f"Not used: {describe(unused)}.")
   if verification.splits:
     print("Class splits: how many classes (empty: no video is expected of them), and videos expected of these")
     console.print(_class_splits(verification))

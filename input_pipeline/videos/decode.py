@@ -4,16 +4,18 @@
     clip = read_clip("drumming.mp4", samplings)           # raises VideoError, whose text is the reason to skip the file
     clip.frames[0]                                        # (V, T, S, S, 3) uint8 RGB, V views for the first network
 
-A frame's index is its place in presentation order. Time stamps play no part (a frame shown for ten seconds
-counts once), frames that an edit list cuts away do not count, and pictures are turned as the file's display
-matrix says.
+Of several video streams the film is taken, not a cover picture; a file that is itself a picture, or whose frames are
+larger than `MAX_PIXELS`, is refused. A frame's index is its place in presentation order. Time stamps play no part (a
+frame shown for ten seconds counts once), frames that an edit list cuts away do not count, and pictures are turned as
+the file's display matrix says.
 """
 
 import contextlib
 import io
 import itertools
 import os
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +30,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
+from input_pipeline import files
 from input_pipeline.videos.sampling import ClipSampling, centre_box
 
 # Codecs whose every packet is one frame, so that packets alone tell the order (VP8 has packets without one).
@@ -36,7 +39,11 @@ NO_PICTURE_BYTES = 19     # an MPEG-4 packet up to this size may say "no picture
 WEB_PAGE = (b"<!doctype html", b"<html", b"<head", b"<script", b"<?xml")   # how one begins, or a server's refusal
 # PyAV before 19 refuses a file whose title is not UTF-8 unless told not to; since then it never does.
 ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
+# Text files that have FFmpeg open others, wherever these lie.
+PLAYLIST = (b"#extm3u", b"ffconcat version", b"[playlist]", b"v=0\r\no=", b"v=0\no=")
 KEEP_BYTES = 64 * 2**20   # packets of files up to this size stay in memory between indexing and decoding
+MAX_STREAMS = 128         # of pictures, sound and subtitles; each takes some milliseconds to open
+MAX_PIXELS = 2**26        # of a frame, twice those of 8K; decoding one takes 1 GB or so
 
 
 class VideoError(Exception):
@@ -208,18 +215,23 @@ class _Untrusted(Exception):
 
 def _index(packets: list[_Packet]) -> _Index | None:
   """The index of a stream's packets (in decoding order), or None if they leave any doubt."""
-  if not packets or not packets[0].key or any(packet.pts is None for packet in packets):
+  if not packets or not packets[0].key:
     return None
-  keys, shown = [], []
-  for position, packet in enumerate(packets):
-    if packet.key:
-      keys.append(position)
-    if not packet.hidden:
+  key_pts, key_positions, shown = [], [], []      # of keyframes that a later packet may need, both ascending
+  for position, (pts, key, hidden) in enumerate(packets):
+    if pts is None:
+      return None
+    if key:
+      while key_pts and key_pts[-1] >= pts:
+        del key_pts[-1], key_positions[-1]
+      key_pts.append(pts)
+      key_positions.append(position)
+    if not hidden:
       # Frames stored after a keyframe but shown before it (open GOP) need the keyframe before that one.
-      start = next((key for key in reversed(keys) if packets[key].pts <= packet.pts), None)
-      if start is None:
+      place = bisect_right(key_pts, pts)
+      if not place:
         return None
-      shown.append((packet.pts, start))
+      shown.append((pts, key_positions[place - 1]))
   shown.sort()
   pts, starts = [pts for pts, _ in shown], [start for _, start in shown]
   return _Index(pts, starts) if pts and len(set(pts)) == len(pts) else None
@@ -230,8 +242,9 @@ class _Video:
 
   def __init__(self, container: InputContainer):
     stream = _film(container)
-    self._path = container.name
+    self._path, self._place = container.name, stream.index
     self._context = stream.codec_context
+    self._context.options = {"max_pixels": str(MAX_PIXELS)}      # where frames grow on the way
     # One video is one thread's work: callers read several at once, and small frames are not worth more.
     self._context.thread_type, self._context.thread_count = "NONE", 1
     codec = self._context.codec.canonical_name
@@ -247,6 +260,8 @@ class _Video:
             self._kept.append(packet)
     except FFmpegError:   # the file breaks off
       trusted = False
+    if len(self.packets) == 1 and container.duration is None:
+      raise VideoError("a picture, not a video")
     trusted &= codec in FRAME_PER_PACKET
     self.index = _index(self.packets) if trusted else None
 
@@ -256,7 +271,7 @@ class _Video:
       yield from self._kept
     else:
       with _av_open(self._path) as container, contextlib.suppress(FFmpegError):
-        yield from (packet for packet in container.demux(_film(container)) if packet.size)
+        yield from (packet for packet in container.demux(container.streams[self._place]) if packet.size)
     yield None
 
   def decode_all(self) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -363,30 +378,54 @@ def _upright_rgb(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:
 
 
 def _film(container: InputContainer) -> av.VideoStream:
-  """The first video stream that is not a cover picture."""
+  """Of the video streams that can be decoded, the one to watch: moving, by default, with most frames, the first."""
   streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
   if not streams:
-    raise VideoError("no video stream in it" + (", only sound" if container.streams.audio else ""))
-  if streams[0].codec_context is None:
+    others = ", only a picture" if container.streams.video else ", only sound" if container.streams.audio else ""
+    raise VideoError("no video stream in it" + others)
+  streams = [s for s in streams if s.codec_context is not None]
+  if not streams:
     raise VideoError("its video is of a kind that FFmpeg cannot decode")
-  return streams[0]
+  film = max(streams, key=_rank(container.name, streams)) if len(streams) > 1 else streams[0]
+  width, height = film.codec_context.width, film.codec_context.height
+  if width * height > MAX_PIXELS:
+    raise VideoError(f"its frames are said to be {width} x {height} pixels, more than {MAX_PIXELS}")
+  return film
+
+
+def _rank(path: str, streams: Sequence[av.VideoStream]) -> Callable[[av.VideoStream], tuple[bool, int, int]]:
+  """What is larger for the stream to watch; frames are counted, because few containers tell how many they hold."""
+  counts = Counter()
+  with _av_open(path) as container, contextlib.suppress(FFmpegError):
+    counts.update(packet.stream_index for packet in container.demux([container.streams[s.index] for s in streams])
+                  if packet.size)
+
+  def rank(stream: av.VideoStream) -> tuple[bool, int, int]:
+    of_some = bool(stream.disposition & (Disposition.hearing_impaired | Disposition.visual_impaired))
+    by_default = bool(stream.disposition & Disposition.default)
+    return counts[stream.index] > 1, by_default - of_some, counts[stream.index]
+
+  return rank
 
 
 def _av_open(path: str) -> InputContainer:
   # Only local files: a playlist given as a video must not reach for the network.
-  return av.open(path, options={"protocol_whitelist": "file"}, **ANY_METADATA)
+  return av.open(path, options={"protocol_whitelist": "file", "max_streams": str(MAX_STREAMS)}, **ANY_METADATA)
 
 
 @contextlib.contextmanager
 def _open(path: str | os.PathLike) -> Iterator[_Video]:
   """Opens a file and reads its packets; what FFmpeg finds wrong with it inside the block is a VideoError."""
   try:
+    files.require_regular(path)
     with open(path, "rb") as file:
       beginning = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
       if not file.tell():
         raise VideoError("the file is empty (0 bytes)")
       if beginning.startswith(WEB_PAGE):
         raise VideoError("looks like a web page, not a video; its download probably failed")
+      if beginning.startswith(PLAYLIST):
+        raise VideoError("a list of videos, not a video")
   except OSError as error:
     raise VideoError(f"cannot be opened: {str(error.strerror).lower()}") from error
   reason = "not a video, or cut off or damaged at its start"

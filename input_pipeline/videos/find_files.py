@@ -2,28 +2,37 @@
 
     tree = read_tree(Path("/data/UCF-101"))
     tree.files[0]       # Path("/data/UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi")
+    describe(by_suffix(tree.unused))      # "12 .gif, 3 without extension, 1 .txt"
 
-A tree that is only partly unpacked or downloaded is refused: it would make a smaller dataset without a word.
+A video is known by its suffix or, where that is of no known kind, by how the file begins. A tree that is only partly
+unpacked or downloaded is refused: it would make a smaller dataset without a word.
 """
 
 import collections
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from input_pipeline.errors import UserError
+from input_pipeline.videos.content import looks_like_video
 
 VIDEO_SUFFIXES = frozenset({
-    ".3gp", ".avi", ".divx", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
-    ".vob", ".webm", ".wmv"})
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg",
+    ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogm", ".ogv", ".qt", ".rm", ".rmvb",
+    ".ts", ".vob", ".webm", ".wmv", ".y4m"})
+OTHER_SUFFIXES = frozenset(      # of files that lie beside videos, and are not opened to see whether they are some
+    ".txt .md .json .jsonl .csv .tsv .xml .html .yaml .yml .log .pdf .py .sh .m .srt .vtt .ass .sub .idx .nfo "
+    ".jpg .jpeg .png .bmp .tif .tiff .webp .heic .heif .avif .svg .ppm .wav .mp3 .m4a .m4b .mka .aac .flac .ogg .oga "
+    ".opus .wma .npy .npz .pt .pth .pkl .h5 .hdf5 .zip .rar .7z .tar .gz .tgz .bz2 .xz .zst".split())
 UNPACK = {".zip": "unzip", ".rar": "unrar x", ".tar": "tar xf", ".tar.gz": "tar xzf", ".tgz": "tar xzf", ".7z": "7z x",
           ".tar.xz": "tar xJf", ".txz": "tar xJf", ".tar.bz2": "tar xjf", ".tbz2": "tar xjf",
           ".tar.zst": "tar --zstd -xf"}
 PARTIAL = re.compile(      # what browsers, aria2, yt-dlp and WinSCP leave of a download that did not end
     r"\.(part|part-frag\d+|crdownload|download|filepart|aria2|ytdl)$", re.IGNORECASE)
+MOST_WAYS = 100      # by which a folder may be reached, through links
 SHOWN = 10      # files or entries that an error lists
 
 
@@ -33,10 +42,12 @@ class Tree(NamedTuple):
   Attributes:
     root: the folder, absolute; links in it are kept.
     files: in ascending order (by folder, then by name); at least one. A link to nothing is among them.
+    unused: paths of the other files, in no order.
   """
 
   root: Path
   files: tuple[Path, ...]
+  unused: tuple[str, ...] = ()
 
 
 def read_tree(
@@ -45,7 +56,8 @@ def read_tree(
   """Finds the files of these suffixes below `source`.
 
   Links are followed, but not back into a folder that they lie in. Hidden files and folders are passed over, and
-  `__MACOSX`. A file that can be reached by two paths is there twice.
+  `__MACOSX`. A file that can be reached by two paths is there twice. Where videos are looked for, those of unknown
+  suffix, or none, are found too, but for one beside which there is a video of its name: v.gif beside v.mp4.
 
   Args:
     source: a folder.
@@ -53,13 +65,14 @@ def read_tree(
     hints: what to say where there is no file of `suffixes`, but one of another, lower-case suffix.
 
   Raises:
-    UserError: there is no such folder, it cannot be read, it holds no such file, a name in it is not UTF-8, or it holds
-      a partial download or an archive beside which there is no unpacked folder.
+    UserError: there is no such folder, it cannot be read, it holds no such file, a name in it is not UTF-8, links in it
+      lead to a folder by more than `MOST_WAYS` paths, or it holds a partial download or an archive beside which there
+      is no unpacked folder.
   """
   root = Path(os.path.abspath(source))
   _require_folder(root, suffixes)
   found, others, folders = [], [], {_key(root.name)}
-  for path, is_folder in _walk(str(root), ()):
+  for path, is_folder in _walk(str(root), (), collections.Counter()):
     if is_folder:
       folders.add(_key(os.path.basename(path)))
       if PARTIAL.search(path):      # as Safari's a.mp4.download/
@@ -67,22 +80,64 @@ def read_tree(
     else:
       (found if os.path.splitext(path)[1].lower() in suffixes else others).append(path)
   _require_whole(root, others, folders)
+  if suffixes == VIDEO_SUFFIXES:
+    found, others = _with_unnamed(found, others)
   if not found:
     raise _no_files(root, suffixes, others, hints)
   for path in found:
     if not path.isascii():
       _require_utf8(path)
   found.sort(key=lambda path: path.split(os.sep))
-  return Tree(root, tuple(map(Path, found)))
+  return Tree(root, tuple(map(Path, found)), tuple(others))
 
 
-def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, bool]]:
-  """(path, whether it is a folder) of all that lies below `folder`, of which `above` are the folders on the way."""
+def find_video(folder: Path, stem: str) -> Path | None:
+  """The video of that name without extension in a folder; None if there is none. A .txt or .jpg beside it is not it."""
+  if not folder.is_dir():
+    return None
+  paths = sorted(path for path in folder.iterdir() if path.stem == stem and path.is_file())
+  named = (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES)
+  return next(named, None) or next(filter(looks_like_video, paths), None)
+
+
+def by_suffix(paths: Iterable[str]) -> dict[str, int]:
+  """How many files there are of each suffix, lower-case; most first."""
+  return dict(collections.Counter(os.path.splitext(path)[1].lower() for path in paths).most_common())
+
+
+def describe(counts: Mapping[str, int]) -> str:
+  """Counts of `by_suffix`, in words; the first ones if there are many."""
+  said = [f"{count} {_printable(suffix) or 'without extension'}" for suffix, count in list(counts.items())[:SHOWN]]
+  return ", ".join(said) + ", ..." * (len(counts) > SHOWN)
+
+
+def _with_unnamed(found: list[str], others: list[str]) -> tuple[list[str], list[str]]:
+  """The videos and the other files, now that those of unknown suffix were looked into."""
+  names = {os.path.splitext(path)[0] for path in found}
+  videos = {path for path in others if os.path.splitext(path)[1].lower() not in OTHER_SUFFIXES
+            and os.path.splitext(path)[0] not in names and looks_like_video(path)}
+  return [*found, *videos], [path for path in others if path not in videos]
+
+
+def _walk(
+    folder: str, above: tuple[tuple[int, int], ...], ways: collections.Counter[tuple[int, int]]
+) -> Iterator[tuple[str, bool]]:
+  """(path, whether it is a folder) of all that lies below `folder`.
+
+  Args:
+    folder: a path.
+    above: the folders on the way to it.
+    ways: how often each folder was reached so far.
+  """
   try:
     stat = os.stat(folder)
     here = stat.st_dev, stat.st_ino
     if here in above:
       return
+    ways[here] += 1
+    if ways[here] > MOST_WAYS:
+      raise UserError(f"Links lead to one folder by more than {MOST_WAYS} paths, one of them {folder}. Remove those that "
+                      "lead to a folder which is below the source already.")
     with os.scandir(folder) as entries:
       entries = list(entries)
   except OSError as error:
@@ -91,7 +146,7 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str
     if entry.name.startswith(".") or entry.name == "__MACOSX":
       continue
     if is_folder := _is_folder(entry):
-      yield from _walk(entry.path, (*above, here))
+      yield from _walk(entry.path, (*above, here), ways)
     yield entry.path, is_folder
 
 
@@ -139,11 +194,12 @@ def _require_whole(root: Path, others: list[str], folders: set[str]) -> None:
 
 
 def _no_files(root: Path, suffixes: frozenset[str], others: list[str], hints: Mapping[str, str]) -> UserError:
-  counts = collections.Counter(os.path.splitext(path)[1].lower() or "no suffix" for path in others)
-  seen = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common(SHOWN)) or "none at all"
+  counts = by_suffix(others)
+  seen = ", ".join(f"{count} of {_printable(suffix) or 'no suffix'}" for suffix, count in list(counts.items())[:SHOWN])
   advice = [hint for suffix, hint in hints.items() if suffix in counts]
   return UserError("\n".join([
-      f"{root} holds no file {_listed(suffixes)}, at any depth. It holds {_entries(root)}. Files below it: {seen}.",
+      f"{root} holds no file {_listed(suffixes)}, at any depth. It holds {_entries(root)}. Files below it: "
+      f"{seen or 'none at all'}.",
       *(advice or ["Give the folder of the videos with --source=DIR."])]))
 
 

@@ -241,6 +241,7 @@ def test_video_of_an_example_is_found_by_its_name(prepared, tmp_path):
   dataset = open_dataset(prepared.data_dir, "toy_actions")
   dataset = dataclasses.replace(dataset, source={"root": str(tmp_path)})
   (tmp_path / "a [b]").mkdir()
-  (tmp_path / "a [b]" / "clip.v2.mp4").touch()
+  for suffix in (".jpg", ".json", ".mp4", ".mp4.part"):
+    (tmp_path / "a [b]" / f"clip.v2{suffix}").touch()
   assert dataset.video_path("a [b]/clip.v2") == tmp_path / "a [b]" / "clip.v2.mp4"
   assert dataset.video_path("a [b]/clip") is None

@@ -24,6 +24,7 @@ from input_pipeline.dataset import open_dataset
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import Concept, write_concepts
+from input_pipeline.preparation import write
 from input_pipeline.raw_dataset import RawDataset
 from tests.input_pipeline.published_layout import write_layout
 from tests.input_pipeline.small_preparation import (
@@ -252,6 +253,13 @@ def test_bad_videos_are_left_out_and_listed(inputs, whole, small, tmp_path, caps
   train = open_dataset(tmp_path, "toy_actions").source["splits"]["train"]
   assert train == {"expected": 6, "found": 5, "written": 4}
   assert "2 videos were skipped" in capsys.readouterr().out
+
+
+def test_counts_are_printed_of_a_folder_whose_name_looks_like_markup(capsys):
+  counts = {"splits": {}, "expected": 2, "found": 2, "written": 1, "skipped": 1}
+  write._print_counts("mine", Path("[/a] [bold]/1.0.0"), counts)
+  out = capsys.readouterr().out
+  assert "mine: [/a] [bold]/1.0.0" in out and "[/a] [bold]/1.0.0/skipped.jsonl says why." in out
 
 
 def test_nothing_readable_is_an_error_that_shows_why(inputs, small, tmp_path):

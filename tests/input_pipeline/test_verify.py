@@ -122,6 +122,16 @@ def test_missing_and_unreadable_files_are_told_apart(small, capsys):
   assert out.endswith("Falls short: 3 of 8 videos are not found; 2 of 8 videos are not readable.\n")
 
 
+def test_files_that_are_not_used_and_names_written_in_another_way_are_reported(small, monkeypatch, capsys):
+  (small.source / "run" / "a.mp4").rename(small.source / "run" / "A.MP4")
+  declare(monkeypatch, lambda source: raw_dataset_of(source)._replace(unused={".gif": 12, "": 3}))
+  verification = small.verify(source=small.source)
+  assert next(rows(verification))["problem"] == (
+      f"no such file; there is '{small.source}/run/A.MP4', which differs in case")
+  print_report(verification, "toy_actions", published=None, all_classes=False)
+  assert "\nNot used: 12 .gif, 3 without extension.\n" in capsys.readouterr().out
+
+
 def test_frames_that_cannot_be_decoded_are_noticed_only_by_decoding(small):
   path = small.source / "wave/a.mp4"
   content = bytearray(path.read_bytes())

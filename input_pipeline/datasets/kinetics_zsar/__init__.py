@@ -20,7 +20,7 @@ from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.metadata.published import ListedVideo
 from input_pipeline.raw_dataset import RawDataset, VideoEntry, entry_name
-from input_pipeline.videos.find_files import VIDEO_SUFFIXES, Tree, read_tree
+from input_pipeline.videos.find_files import VIDEO_SUFFIXES, Tree, by_suffix, read_tree
 
 FOLDER = "kinetics_zsl220"      # below the folder of published class lists
 SHOWN = 20      # folders that a warning lists
@@ -92,7 +92,7 @@ def read(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES
   _warn_of_unlisted_folders(tree, {path.parent for path in found if path}, index)
   features = ".npy" in suffixes
   return RawDataset([_entry(tree.root, video, path, features) for video, path in zip(listed, found)],
-                    classes, [], splits, published.find_extras(folder, classes))
+                    classes, [], splits, published.find_extras(folder, classes), unused=by_suffix(tree.unused))
 
 
 def read_listed(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> RawDataset | None:

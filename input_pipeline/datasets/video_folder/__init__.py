@@ -21,9 +21,9 @@ from input_pipeline.errors import UserError
 from input_pipeline.metadata.class_names import ClassIndex, class_index, label_folders
 from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 from input_pipeline.metadata.descriptions import ActionClass, read_classes
-from input_pipeline.metadata.published import find_extras
+from input_pipeline.metadata.published import VECTOR_NAMES, find_extras
 from input_pipeline.raw_dataset import RawDataset, VideoEntry, entry_name
-from input_pipeline.videos.find_files import VIDEO_SUFFIXES, Tree, read_tree
+from input_pipeline.videos.find_files import VIDEO_SUFFIXES, Tree, by_suffix, read_tree
 
 CLASSES = "classes.jsonl"
 SPLIT_OF_VIDEOS = {"seen": "train", "val": "val", "test": "test", "unseen": "test"}     # by the split of their class
@@ -83,14 +83,16 @@ def read(
   look_for_copies((video.path, video.label) for video in found)
   if class_splits and "val" not in class_splits:
     _warn_of_unused([video for video in found if video.split == "val"], class_file)
+  read_too = {str(path) for path in (class_file, root / VECTOR_NAMES, *extras.values())}
+  unused = by_suffix(path for path in tree.unused if path not in read_too)
   entries = []
   for video in found:
     split = _split_of(video, actions, class_splits, class_file)
     entries.append(VideoEntry(entry_name(video.path, root), video.path, video.label, split))
   if class_splits:
-    return RawDataset(entries, actions, [], (_divide(class_splits),), extras)
+    return RawDataset(entries, actions, [], (_divide(class_splits),), extras, unused=unused)
   drawn = random_splits(len(actions), split_seed, num_splits)
-  return RawDataset(entries, actions, [], drawn, extras, split_seed)
+  return RawDataset(entries, actions, [], drawn, extras, split_seed, unused)
 
 
 def _default_list(root: Path) -> Path | None:

@@ -10,6 +10,8 @@ import pytest
 from input_pipeline.datasets import video_folder
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.class_splits import ClassSplit, random_splits
+from input_pipeline.preparation import make
+from input_pipeline.preparation.options import PrepareOptions
 
 CLASSES = [
     {"name": "Playing Guitar", "description": "pluck the strings", "split": "seen"},
@@ -61,6 +63,14 @@ def test_the_folder_below_the_source_is_the_class_at_any_depth(source):
   assert [action.name for action in raw_dataset.classes] == [row["name"] for row in CLASSES]
   assert raw_dataset.classes[0].description == "pluck the strings"
   assert raw_dataset.class_splits == (ClassSplit(seen=(0,), val=(1,), test=(2,)),)
+
+
+def test_files_that_are_not_read_are_counted_and_prepare_says_so(source, capsys):
+  for name in ("playing_guitar/a.gif", "playing_guitar/b.gif", "playing_guitar/LICENCE", "zsl220.txt"):
+    add_video(source, name)
+  assert dict(video_folder.DATASET.raw_dataset(source).unused) == {".gif": 2, "": 1, ".txt": 1}
+  make._raw_dataset(PrepareOptions("video_folder", source / "data", source))
+  assert capsys.readouterr().out == f"Not used below {source}: 2 .gif, 1 without extension, 1 .txt.\n"
 
 
 @pytest.mark.parametrize("name", ["videos.csv", "videos.jsonl"])

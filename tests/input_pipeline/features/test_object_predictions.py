@@ -84,6 +84,17 @@ def test_file_of_another_form_is_refused(tmp_path, content, message):
     read_predictions(write(tmp_path / "p.json", content), ["a"], 30)
 
 
+def test_video_that_is_in_the_file_under_a_name_written_in_another_way_is_told(tmp_path):
+  e_nfc, e_nfd = "\u00e9", "e\u0301"
+  content = {"a": [[1], [0.5]], f"run/{e_nfd}": [[2], [0.5]], "Run\\B": [[3], [0.5]], "run/c.mp4": [[4], [0.5]]}
+  path = write(tmp_path / "p.json", json.dumps(content))
+  predictions = read_predictions(path, ["a", f"run/{e_nfc}", "run/b", "run/c", "d"], 30)
+  assert predictions.found.tolist() == [True, False, False, False, False]
+  assert predictions.near == {f"run/{e_nfc}": f"run/{e_nfd}", "run/b": "Run\\B", "run/c": "run/c.mp4"}
+  with pytest.raises(UserError, match="such as 'run/b', where it has 'Run.*B', which differs in separators and case"):
+    read_predictions(path, ["run/b"], 30)
+
+
 def test_missing_file_is_named(tmp_path):
   with pytest.raises(UserError, match="Cannot read .*absent.json"):
     read_predictions(tmp_path / "absent.json", ["a"], 30)

@@ -47,6 +47,13 @@ def test_options_are_recorded_with_their_defaults(taken, tmp_path):
   assert PrepareOptions("toy_actions", tmp_path, split_seed=0).given() == {"split_seed": 0}
 
 
+@pytest.mark.parametrize("name", ["data_dir", "source", "features"])
+def test_path_that_is_not_utf8_is_refused_before_anything_is_done(taken, tmp_path, name):
+  paths = {"data_dir": tmp_path} | {name: tmp_path / "caf\udce9"}
+  with pytest.raises(UserError, match=rf"--{name}=.*caf\\xe9' is a path that is not UTF-8"):
+    PrepareOptions("toy_actions", **paths)
+
+
 def test_command_asks_for_the_same_from_any_folder(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   options = PrepareOptions("toy_actions", "data", source="my videos", batch_size=4, num_shards=2)

@@ -358,6 +358,110 @@ def test_a_cover_picture_is_no_video(tmp_path):
     read_both(tmp_path / "song.mp4")
 
 
+def encode_streams(path, *streams):
+  """Writes a video of several streams (codec, dispositions, frames), one after another."""
+  with av.open(str(path), "w") as container:
+    added = []
+    for codec, disposition, frames in streams:
+      stream = container.add_stream(codec, rate=24)
+      stream.height, stream.width = frames[0].shape[:2]
+      stream.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(codec, "yuv420p")
+      stream.disposition = disposition
+      added.append(stream)
+    for stream, (_, _, frames) in zip(added, streams):
+      for time, frame in enumerate(frames):
+        picture = av.VideoFrame.from_ndarray(frame, "rgb24")
+        picture.pts = time
+        container.mux(stream.encode(picture))
+      container.mux(stream.encode(None))
+  return path
+
+
+COVER, FILM = [numbered(99, 96, 128)], [numbered(i) for i in range(5)]
+NONE, DEFAULT, ATTACHED, FOR_SOME = av.stream.Disposition(0), av.stream.Disposition.default, (
+    av.stream.Disposition.attached_pic), av.stream.Disposition.hearing_impaired
+
+
+@pytest.mark.parametrize("extension, streams", [
+    ("mp4", [("mjpeg", DEFAULT, COVER), ("libx264", NONE, FILM)]),       # as FFmpeg's muxer marks the first stream
+    ("mp4", [("png", NONE, COVER), ("libx264", DEFAULT, FILM)]),
+    ("mp4", [("mjpeg", ATTACHED, COVER), ("libx264", NONE, FILM)]),
+    ("mkv", [("mjpeg", NONE, COVER), ("libx264", NONE, FILM)]),
+    ("avi", [("png", NONE, COVER), ("libx264", NONE, FILM)]),
+    ("mkv", [("libx264", NONE, [numbered(99)] * 9), ("libx264", DEFAULT, FILM)]),
+    ("mkv", [("libx264", NONE, [numbered(99)] * 3), ("libx264", NONE, FILM)]),
+    ("mkv", [("libx264", FOR_SOME, [numbered(99)] * 5), ("libx264", NONE, FILM)]),
+    ("mkv", [("libx264", NONE, FILM), ("libx264", NONE, [numbered(99)] * 5)]),
+])
+@pytest.mark.parametrize("kept_in_memory", [True, False])
+def test_of_several_video_streams_the_film_is_taken(extension, streams, kept_in_memory, tmp_path, monkeypatch):
+  path = encode_streams(tmp_path / f"a.{extension}", *streams)
+  monkeypatch.setattr(decode, "KEEP_BYTES", 2**26 if kept_in_memory else 0)
+  assert decode.count_frames(path) == 5
+  assert [number_of(frame) for frame in decode.read_frames(path, range(5))] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF"])
+def test_a_picture_that_is_called_a_video_is_none(format, tmp_path):
+  Image.fromarray(textured(1)[0]).save(tmp_path / "a.mp4", format)
+  for read in (decode.count_frames, read_both):
+    with pytest.raises(decode.VideoError, match="a picture, not a video"):
+      read(tmp_path / "a.mp4")
+
+
+def test_frames_that_would_fill_the_memory_are_refused_by_their_header(tmp_path):
+  path = encode(tmp_path / "a.avi", FILM, "ffv1")
+  small, large = (np.array(size, "<i4").tobytes() for size in ((64, 48), (16000, 16000)))
+  path.write_bytes(path.read_bytes().replace(small, large))
+  with pytest.raises(decode.VideoError, match="16000 x 16000 pixels, more than"):
+    decode.count_frames(path)
+
+
+def test_frames_larger_than_their_container_says_are_refused_too(tmp_path, monkeypatch):
+  path = encode(tmp_path / "a.mp4", FILM)
+  monkeypatch.setattr(decode, "MAX_PIXELS", 40 * 40)
+  monkeypatch.setattr(decode, "_film", lambda container: container.streams.video[0])      # as if it said less
+  with pytest.raises(decode.VideoError, match="no frame in it can be decoded|cannot be decoded"):
+    decode.read_frames(path, [0])
+
+
+def test_a_file_of_more_streams_than_any_film_has_is_refused(tmp_path, monkeypatch):
+  path = encode_streams(tmp_path / "a.mp4", *[("libx264", NONE, FILM)] * 3)
+  monkeypatch.setattr(decode, "MAX_STREAMS", 2)
+  with pytest.raises(decode.VideoError, match="not a video, or"):
+    decode.count_frames(path)
+
+
+def test_pipes_and_devices_are_refused_without_waiting_for_them(tmp_path):
+  os.mkfifo(tmp_path / "pipe.mp4")
+  (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+  (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+  for name, reason in (("pipe.mp4", "pipe, socket or device"), ("zero.mp4", "device"), ("loop.mp4", "symbolic links")):
+    with pytest.raises(decode.VideoError, match=reason):
+      decode.count_frames(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile {}\n"])
+def test_lists_that_name_other_files_are_no_videos(text, tmp_path):
+  encode(tmp_path / "other.ts", FILM)
+  (tmp_path / "a.mp4").write_text(text.format("other.ts"))
+  with pytest.raises(decode.VideoError, match="a list of videos, not a video"):
+    decode.count_frames(tmp_path / "a.mp4")
+
+
+def test_index_of_any_packets_is_quick_and_starts_at_the_last_keyframe_not_after_the_frame():
+  rng = np.random.default_rng(0)
+  packets = [decode._Packet(int(pts), bool(key), False) for pts, key in zip(rng.permutation(200), rng.random(200) < 0.3)]
+  packets.insert(0, decode._Packet(-1, True, False))
+  expected = sorted((packet.pts, max(at for at, other in enumerate(packets[:place + 1])
+                                     if other.key and other.pts <= packet.pts)) for place, packet in enumerate(packets))
+  index = decode._index(packets)
+  assert index and list(zip(*index)) == expected
+  many = 50_000      # whose square would take an hour
+  packets = [decode._Packet(i, True, False) for i in range(many)] + [decode._Packet(0, False, False)] * many
+  assert decode._index(packets) is None      # as many time stamps are the same
+
+
 def triangle_weights(size, new_size):
   """(new_size, size) weights of antialiased bilinear resizing, from its definition."""
   scale = size / new_size

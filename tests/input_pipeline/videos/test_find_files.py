@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from input_pipeline.errors import UserError
-from input_pipeline.videos.find_files import read_tree
+from input_pipeline.videos.find_files import by_suffix, describe, find_video, read_tree
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -34,6 +34,50 @@ def test_root_is_absolute_when_a_relative_folder_is_given(tmp_path, monkeypatch)
   assert read_tree("videos").files == (tmp_path / "videos" / "a.mp4",)
 
 
+MP4 = b"\0\0\0\x1cftypisom\0\0\2\0"
+
+
+@pytest.mark.parametrize("suffix", [".asf", ".f4v", ".mpe", ".3g2", ".MPE"])
+def test_files_of_rarer_suffixes_are_videos(tmp_path, suffix):
+  touch(tmp_path, "a/v.mp4", f"a/w{suffix}")
+  assert names(read_tree(tmp_path)) == ["a/v.mp4", f"a/w{suffix}"]
+
+
+@pytest.mark.parametrize("begins", [
+    MP4, b"\0\0\0\x08wide\0\0\0\x08mdat", b"\x1a\x45\xdf\xa3", b"RIFF\x10\0\0\0AVI LIST", b"FLV\x01\x05", b"GIF89a", b"OggS\0",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\0\0\1\xba", b"\0\0\1\xb3", (b"G" + bytes(187)) * 2 + b"G",
+    bytes(4) + b"G" + bytes(191) + b"G", b"YUV4MPEG2 W64"])
+@pytest.mark.parametrize("name", ["clip", "clip.v2", "clip.gif"])
+def test_file_of_unknown_suffix_or_none_is_a_video_if_it_begins_like_one(tmp_path, begins, name):
+  touch(tmp_path, "a/v.mp4")
+  (tmp_path / "a" / name).write_bytes(begins + bytes(1000))
+  tree = read_tree(tmp_path)
+  assert sorted(names(tree)) == sorted([f"a/{name}", "a/v.mp4"]) and not tree.unused
+  assert find_video(tmp_path / "a", os.path.splitext(name)[0]) == tmp_path / "a" / name
+
+
+def test_what_is_no_video_is_counted_by_suffix(tmp_path):
+  touch(tmp_path, "v.mp4", "a/1.txt", "a/2.TXT", "README", "b/Makefile", "a/caf.\udce9", "x.bin")
+  for name in ("v.gif", "photo.heic", "sound.m4a"):      # v.mp4 is there already; the others are not opened
+    (tmp_path / name).write_bytes(b"GIF89a" if name == "v.gif" else MP4)
+  (tmp_path / "picture").write_bytes(MP4.replace(b"isom", b"avif"))
+  (tmp_path / "link").symlink_to("/dev/zero")
+  os.mkfifo(tmp_path / "pipe")
+  tree = read_tree(tmp_path)
+  assert names(tree) == ["v.mp4"]
+  counts = by_suffix(tree.unused)
+  assert counts == {"": 5, ".txt": 2, ".gif": 1, ".heic": 1, ".m4a": 1, ".bin": 1, ".\udce9": 1}
+  assert describe(counts).startswith("5 without extension, 2 .txt, 1 ") and describe(counts).encode()
+
+
+def test_video_of_a_name_is_not_what_lies_beside_it(tmp_path):
+  touch(tmp_path, "v.jpg", "v.json", "v.mp4", "v.mp4.part", "v.txt", "v.2.mp4", "w.jpg", "w.txt", "[v].AVI")
+  (tmp_path / "x.mp4").mkdir()
+  assert [find_video(tmp_path, name) for name in ("v", "v.2", "[v]", "w", "x", "?")] == [
+      tmp_path / "v.mp4", tmp_path / "v.2.mp4", tmp_path / "[v].AVI", None, None, None]
+  assert find_video(tmp_path / "gone", "v") is None
+
+
 def test_hidden_files_and_what_macs_leave_in_archives_are_passed_over(tmp_path):
   touch(tmp_path, "a/v.mp4", "a/._v.mp4", ".cache/w.mp4", "__MACOSX/a/v.mp4")
   assert names(read_tree(tmp_path)) == ["a/v.mp4"]
@@ -47,6 +91,15 @@ def test_links_are_followed_but_never_in_circles(tmp_path):
   (tmp_path / "source" / "nowhere").symlink_to("nowhere")
   (tmp_path / "source" / "gone.mp4").symlink_to("no such file")
   assert names(read_tree(tmp_path / "source")) == ["a/v.mp4", "b/w.mp4", "gone.mp4"]
+
+
+def test_links_between_all_folders_are_refused_before_their_paths_are_too_many(tmp_path):
+  for i in range(12):      # 12! paths
+    (tmp_path / str(i)).mkdir()
+    for j in range(12):
+      (tmp_path / str(i) / str(j)).symlink_to(tmp_path / str(j))
+  with pytest.raises(UserError, match=r"lead to one folder by more than 100 paths, one of them .*/\d+\."):
+    read_tree(tmp_path)
 
 
 def test_absent_folder_is_named_with_what_lies_beside_it(tmp_path):
