@@ -90,7 +90,7 @@ def read_predictions(path: str | os.PathLike, names: Sequence[str], num_concepts
                     "Its keys must be the videos' names without the extension.")
   order = np.fromiter((row_of[name] for name in names), np.int64, len(names))
   near = {name: other for name, other in near.items() if not rows.found[row_of[name]]}
-  return Predictions(*(column[order] for column in rows[:3]), near)
+  return Predictions(rows.ids[order], rows.scores[order], rows.found[order], near)
 
 
 def _fill(rows: Predictions, row: int, entry: Any, num_concepts: int | None, where: str) -> None:
