@@ -54,8 +54,8 @@ def absolute(path: str | os.PathLike | None, what: str) -> Path | None:
   try:
     lengths = [len(name.encode()) for name in found.parts]
   except UnicodeEncodeError as error:
-    raise UserError(f"{what}={text!r} is not UTF-8 (as {str(found)!r}), and could not be written down. Give a folder of "
-                    "another name, or a link to this one.") from error
+    raise UserError(f"{what}={os.fsencode(found)!r} is a path that is not UTF-8, and could not be written down; rename the "
+                    "folder or file.") from error
   if max(lengths) > LONGEST_NAME or len(str(found).encode()) > LONGEST_PATH:
     raise UserError(f"{what}={text[:60]}...: too long; a name can have {LONGEST_NAME} bytes, a path {LONGEST_PATH}. Give "
                     "a shorter one.")
