@@ -23,6 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from er_jax.run_log import BestSoFar
+from input_pipeline import paths
 from input_pipeline.errors import Failure, UserError
 from input_pipeline.state_dicts import differences
 
@@ -47,13 +48,15 @@ class Checkpoints:
   """The checkpoints of one workdir."""
 
   def __init__(self, folder: str | os.PathLike):
-    self._folder = Path(folder).absolute()
+    self._folder = Path(folder).absolute()      # also for messages; Orbax gets the alias
+    self._folder.mkdir(parents=True, exist_ok=True)
+    self._alias = paths.Alias(self._folder)
     if jax.process_index() == 0:      # Orbax would do it in a thread, which a program that ends at once trips over
       for unfinished in self._folder.glob(f"*{UNFINISHED}*"):
         shutil.rmtree(unfinished)
     self._policy = LatestAndBest()
     self._manager = ocp.CheckpointManager(
-        self._folder, item_handlers={STATE: ocp.StandardCheckpointHandler(), RECORD: ocp.JsonCheckpointHandler()},
+        self._alias.path, item_handlers={STATE: ocp.StandardCheckpointHandler(), RECORD: ocp.JsonCheckpointHandler()},
         options=ocp.CheckpointManagerOptions(preservation_policy=self._policy, enable_async_checkpointing=False))
 
   @property
@@ -76,6 +79,8 @@ class Checkpoints:
       self._manager.save(step, args=ocp.args.Composite(
           **{STATE: ocp.args.StandardSave(state), RECORD: ocp.args.JsonSave(best.to_json())}))
       self._manager.wait_until_finished()
+      if problems := differences(self._shapes(step), _shapes_of(state)):
+        raise OSError("it does not read back as it was written: " + "; ".join(problems))
     except (OSError, ValueError) as error:
       raise Failure(f"Cannot write the checkpoint of step {step} to {self._folder}: {error}. Earlier checkpoints "
                       "are whole; make room and start the same command again to go on.") from error
@@ -93,7 +98,7 @@ class Checkpoints:
     step = self.latest_step if step is None else step
     if step is None or step not in self._manager.all_steps():
       raise UserError(f"No checkpoint of step {step} in {self._folder}; it has {sorted(self._manager.all_steps())}.")
-    _check_same(_shapes_of(self._manager.item_metadata(step)[STATE]), like, self._folder / str(step))
+    _check_same(self._shapes(step), like, self._folder / str(step))
     restored = self._manager.restore(step, args=ocp.args.Composite(
         **{STATE: ocp.args.StandardRestore(_abstract(like)), RECORD: ocp.args.JsonRestore()}))
     return restored[STATE], BestSoFar.from_json(restored[RECORD])
@@ -105,9 +110,21 @@ class Checkpoints:
     restored = self._manager.restore(self.latest_step, args=ocp.args.Composite(**{RECORD: ocp.args.JsonRestore()}))
     return BestSoFar.from_json(restored[RECORD])
 
+  def require(self, best: BestSoFar) -> None:
+    """Raises: Failure if a checkpoint that is the best so far is not there, or not whole; each was, when saved."""
+    for step in sorted(best.best_steps):
+      if step not in self._manager.all_steps() or not self._shapes(step):
+        raise Failure(f"The checkpoint of step {step}, the best of a validation, is not in {self._folder} any more: was "
+                      "it deleted? Train again in another --workdir, or put it back.")
+
   def close(self) -> None:
     """Waits for everything to be written."""
     self._manager.close()
+    self._alias.close()
+
+  def _shapes(self, step: int) -> dict[str, tuple[int, ...]]:
+    """Of the arrays of the state that a checkpoint holds, by name; as stored with each of them."""
+    return _shapes_of(self._manager.item_metadata(step)[STATE])
 
 
 def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> dict:
@@ -125,8 +142,9 @@ def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> 
   if not path.is_dir():
     raise UserError(f"No checkpoint folder {path}.")
   of_run = (path / STATE).is_dir()
-  folder, prefix = (path / STATE, "params/") if of_run else (path, "")
-  with ocp.PyTreeCheckpointer() as checkpointer:
+  inner, prefix = (STATE, "params/") if of_run else ("", "")
+  with paths.Alias(path) as alias, ocp.PyTreeCheckpointer() as checkpointer:
+    folder = alias / inner
     try:
       shapes = _shapes_of(checkpointer.metadata(folder).item_metadata)
     except (FileNotFoundError, ValueError, KeyError, AttributeError):

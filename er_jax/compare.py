@@ -19,7 +19,7 @@ from rich.console import Console
 from er_jax import config_files
 from er_jax.models import METHODS
 from er_jax.results import tables
-from input_pipeline import errors, files, prepare
+from input_pipeline import errors, files, paths, prepare
 from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import Failure, UserError
 
@@ -35,7 +35,7 @@ def all_methods() -> list[str]:
 
 
 def compare(
-    methods: Sequence[str] | None, dataset: str, seeds: int, workdir: Path, data_dir: str
+    methods: Sequence[str] | None, dataset: str, seeds: int, workdir: str | Path, data_dir: str
 ) -> list[tuple[str, dict]]:
   """Trains and evaluates what is not there yet; writes and prints the comparison.
 
@@ -59,6 +59,7 @@ def compare(
     METHODS.check(method, "method in --methods")
   if not methods:
     raise UserError(f"Which methods? Give --methods=NAME,NAME,... with some of {', '.join(METHODS.names())}.")
+  workdir, where = paths.absolute(workdir, "--workdir"), paths.absolute(data_dir, "--data_dir")
   configs = {method: [_config(method, dataset, seed, data_dir) for seed in range(seeds)] for method in methods}
   seconds, runs = {}, {}
   if not DATASETS.load(dataset).needs_source:
@@ -77,7 +78,7 @@ def compare(
   counts = {"splits": _count(len(first["splits"]), "class split"), "seeds": _count(seeds, "seed"),
             "videos": _videos(first)}
   _write(workdir, dataset, rows, chance, counts)
-  _print(workdir, dataset, data_dir, methods, [*rows, ("chance", chance)], counts, seconds)
+  _print(workdir, dataset, where, methods, [*rows, ("chance", chance)], counts, seconds)
   return [*rows, ("chance", chance)]
 
 
@@ -99,7 +100,7 @@ def _results(config: ConfigDict, workdir: Path) -> dict:
       print(f"{workdir} is there already.", flush=True)
       return results
   print(f"{METHODS.load(config.method).title}, seed {config.seed}: {workdir}", flush=True)
-  results = run_lib.run(config, str(workdir))
+  results = run_lib.run(config, workdir)
   if results is None:
     raise Failure("Stopped. The same command goes on from there.")
   return results
@@ -116,14 +117,15 @@ def _write(workdir: Path, dataset: str, rows: list[tuple[str, dict]], chance: di
                    f"Mean ± std over {counts['splits']} x {counts['seeds']}")
 
 
-def _print(workdir: Path, dataset: str, data_dir: str, methods: list[str], rows: list[tuple[str, dict]],
+def _print(workdir: Path, dataset: str, data_dir: Path, methods: list[str], rows: list[tuple[str, dict]],
            counts: dict[str, str], seconds: dict[str, float]) -> None:
   """The table, how long it took, and where everything is."""
   Console().print(tables.comparison_table(rows, f"{dataset}, {counts['splits']} x {counts['seeds']}, %"))
   print(f"On {counts['videos']}.")
   print("Seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items()))
+  videos = data_dir / "sources" / dataset
   if not DATASETS.load(dataset).needs_source:
-    print(f"Videos: {data_dir}/sources/{dataset}; features: {data_dir}/{dataset}")
+    print((f"Videos: {videos}; features: " if videos.is_dir() else "Features: ") + str(data_dir / dataset))
   sheets = sorted((workdir / f"{methods[0]}-0").glob("**/contact_sheet.png"))
   print(f"Results, predictions and pictures: {workdir}/METHOD-SEED" + (f" (begin with {sheets[0]})" if sheets else ""))
   print(f"This table: {workdir}/table.md; as a picture: {workdir}/comparison.png", flush=True)
@@ -158,7 +160,7 @@ def main(argv: list[str]) -> None:
   del argv
   logging.set_verbosity(logging.ERROR)    # libraries' remarks; ours are printed
   values = flags.FLAGS
-  compare(values.methods, values.dataset, values.seeds, Path(values.workdir), values.data_dir)
+  compare(values.methods, values.dataset, values.seeds, values.workdir, values.data_dir)
 
 
 if __name__ == "__main__":

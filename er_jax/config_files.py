@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser, DEFINE_config_file
 
 from er_jax import configs
-from input_pipeline import errors
+from input_pipeline import errors, paths
 
 FOLDER = Path(configs.__file__).parent
 sys.modules.setdefault("configs", configs)     # the name by which experiments import it, where only er_jax is installed
@@ -49,6 +49,6 @@ class _Parser(ConfigFileFlagParser):
 
   def parse(self, path: str) -> ConfigDict:
     name, *dataset = path.split(":", 1)
-    if re.fullmatch(r"\w+", name) and not Path(name).is_file():
-      name = str(find(name))
-    return super().parse(":".join([name, *dataset]))
+    is_name = re.fullmatch(r"\w+", name) and not Path(name).is_file()
+    file = find(name) if is_name else paths.absolute(name, "--config")
+    return super().parse(":".join([str(file), *dataset]))

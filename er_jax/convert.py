@@ -11,6 +11,7 @@ a method, --config tells of its model where that is not the published one; the d
 A file that lacks a name, or holds one that cannot be explained, is refused with a list of all of them.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from ml_collections import ConfigDict
 
 from er_jax import config_files
 from er_jax.models import METHODS
-from input_pipeline import errors
+from input_pipeline import errors, paths
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
 
@@ -33,8 +34,8 @@ class Converted(NamedTuple):
   ignored: dict[str, str]
 
 
-def _backbone(name: str) -> Callable[[str, ConfigDict | None], Converted]:
-  def convert(path: str, config: ConfigDict | None) -> Converted:
+def _backbone(name: str) -> Callable[[Path, ConfigDict | None], Converted]:
+  def convert(path: Path, config: ConfigDict | None) -> Converted:
     _refuse(config, name)
     backbone = BACKBONES.load(name)
     sizes, variables, ignored = backbone.load(path)
@@ -43,8 +44,8 @@ def _backbone(name: str) -> Callable[[str, ConfigDict | None], Converted]:
   return convert
 
 
-def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
-  def convert(path: str, config: ConfigDict | None) -> Converted:
+def _method(name: str) -> Callable[[Path, ConfigDict | None], Converted]:
+  def convert(path: Path, config: ConfigDict | None) -> Converted:
     config = config or config_files.load(name, "precomputed")
     if config.method != name:
       raise UserError(f"--config is of method {config.method}, but --kind is {name}.")
@@ -52,20 +53,20 @@ def _method(name: str) -> Callable[[str, ConfigDict | None], Converted]:
 
     arrays = published_weights.read(path, config)
     method = published_weights.method_of(config, arrays)
-    params, ignored = published_weights.to_params(arrays, method, config, path)
+    params, ignored = published_weights.to_params(arrays, method, config, str(path))
     return Converted(f"method {name}", params, ignored)
 
   return convert
 
 
-def _word_embedding(path: str, config: ConfigDict | None) -> Converted:
+def _word_embedding(path: Path, config: ConfigDict | None) -> Converted:
   _refuse(config, "word_embedding")
   from flax.traverse_util import unflatten_dict
 
   from er_jax.text.embedding import WORD_TABLE
   from input_pipeline.metadata.vectors import read_word_table
 
-  table = read_word_table(Path(path))
+  table = read_word_table(path)
   tree = unflatten_dict({f"text_backbone/{WORD_TABLE}": table}, sep="/")
   return Converted(f"{len(table)} word vectors of {table.shape[1]} numbers", tree, {})
 
@@ -76,7 +77,7 @@ def _refuse(config: ConfigDict | None, kind: str) -> None:
     raise UserError(f"--config goes with a method's weights; --kind={kind} is known by its file.")
 
 
-KINDS: dict[str, Callable[[str, ConfigDict | None], Converted]] = {
+KINDS: dict[str, Callable[[Path, ConfigDict | None], Converted]] = {
     **{name: _backbone(name) for name in BACKBONES.names()},
     "word_embedding": _word_embedding,
     **{name: _method(name) for name in METHODS.names()},
@@ -94,10 +95,11 @@ def define_flags() -> None:
 def main(_: list[str]) -> None:
   """Reads, checks, writes, reports."""
   logging.set_verbosity(logging.WARNING)   # Orbax tells every step
-  kind, source, output = flags.FLAGS.kind, flags.FLAGS.input, flags.FLAGS.output
+  kind = flags.FLAGS.kind
   if kind not in KINDS:
     raise errors.unknown("--kind", kind, KINDS)
-  if Path(output).exists():
+  source, output = paths.of_flags(flags.FLAGS, "input", "output")
+  if os.path.lexists(output):
     raise UserError(f"{output} is there already; remove it or choose another --output.")
   converted = KINDS[kind](source, flags.FLAGS.config)
   import jax  # only now, so that a wrong flag answers at once

@@ -59,8 +59,8 @@ def _words(action: ActionClass) -> str:
   return " ".join(action.description.lower().split())
 
 
-def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint: str | None = None,
-             corrected: str = "") -> dict:
+def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint: Path | None = None,
+             corrected: Path | None = None) -> dict:
   """Tests a trained model on another dataset; writes results.json and the predictions.
 
   Args:

@@ -20,7 +20,7 @@ from er_jax.metrics import CLASS_MEAN, GENERALIZED, METRICS, SEEN
 from er_jax.results.predictions import Predictions, Scores
 from er_jax.steps import Steps, device_banks
 from er_jax.types import Array
-from input_pipeline import files
+from input_pipeline import files, paths
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import ExampleSet, eval_batches, examples
@@ -95,7 +95,7 @@ def require_every_split(dataset: Dataset, part: str, videos: ExampleSet, class_l
                       f"{part!r}.")
 
 
-def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dict, dict[str, Predictions], ExampleSet]:
+def evaluate(experiment: Experiment, checkpoint: str | Path | None = None) -> tuple[dict, dict[str, Predictions], ExampleSet]:
   """Tests every split by the checkpoint that its validation chose, or by the last one where nothing validates.
 
   Writes results.json and the predictions.
@@ -154,11 +154,11 @@ def evaluate(experiment: Experiment, checkpoint: str | None = None) -> tuple[dic
   return results, predictions, sets["test"]
 
 
-def chosen_checkpoints(experiment: Experiment, checkpoint: str | None) -> list[Path]:
+def chosen_checkpoints(experiment: Experiment, checkpoint: str | Path | None) -> list[Path]:
   """For each split the checkpoint to test: the given one, or the one that was best on the split's validation."""
   splits = experiment.splits
   if checkpoint:
-    return [Path(checkpoint) for _ in splits]
+    return [paths.absolute(checkpoint, "--checkpoint") for _ in splits]
   folder = experiment.workdir / "checkpoints"
   checkpoints = Checkpoints(folder)
   best = checkpoints.best_so_far()

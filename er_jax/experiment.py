@@ -20,6 +20,7 @@ from er_jax.inputs import Params
 from er_jax.sharding import Parallel
 from er_jax.steps import init_params, params_like
 from er_jax.text.embedding import WORD_TABLE
+from input_pipeline import paths
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.class_splits import ClassSplit
@@ -71,7 +72,8 @@ class Experiment:
     """The parameters that training starts from. Raises: UserError if `config.init_from` is of another model."""
     if not self.config.init_from:
       return self._random_params()
-    loaded = self.load_params(self.config.init_from, may_be_alone=WORD_VECTORS)
+    start = paths.absolute(self.config.init_from, "config.init_from")
+    loaded = self.load_params(start, may_be_alone=WORD_VECTORS)
     flat = flatten_dict(loaded, sep="/")
     if flat.keys() != {WORD_VECTORS}:
       return loaded

@@ -14,7 +14,7 @@ JAX and all that computes is imported after the flags are read, so that --help a
 from absl import flags, logging
 
 from er_jax import config_files
-from input_pipeline import errors
+from input_pipeline import errors, paths
 from input_pipeline.errors import UserError
 
 MODES = ("train_and_eval", "train", "eval")
@@ -45,11 +45,12 @@ def main(argv: list[str]) -> None:
     values.config.method  # noqa: B018
   except (OSError, AttributeError) as error:   # ml_collections tells of a missing file when a field is asked for
     raise UserError(f"--config names no experiment of this project; it has no method. {error}") from error
-  if values.checkpoint and values.mode != "eval":
+  workdir, checkpoint, test_corrections = paths.of_flags(values, "workdir", "checkpoint", "test_corrections")
+  if checkpoint and values.mode != "eval":
     raise UserError("--checkpoint goes with --mode=eval; to start training from it, use --config.init_from.")
   if values.test_dataset and values.mode != "eval":
     raise UserError("--test_dataset goes with --mode=eval, of a model that is trained.")
-  if values.test_corrections and not values.test_dataset:
+  if test_corrections and not values.test_dataset:
     raise UserError("--test_corrections goes with --test_dataset; for the dataset that is trained on, give "
                     "--config.data.corrections.")
   together = values.coordinator_address, values.num_processes, values.process_id
@@ -62,7 +63,7 @@ def main(argv: list[str]) -> None:
     jax.distributed.initialize(*together)
   from er_jax.run import run
 
-  run(values.config, values.workdir, values.mode, values.checkpoint, values.test_dataset, values.test_corrections)
+  run(values.config, workdir, values.mode, checkpoint, values.test_dataset, test_corrections)
 
 
 if __name__ == "__main__":

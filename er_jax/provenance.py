@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from input_pipeline import files, manifest
+from input_pipeline import files, manifest, paths
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import descriptions
@@ -20,13 +20,13 @@ from input_pipeline.metadata import descriptions
 DATA_FILE = "data.json"      # in a workdir
 
 
-def of(config: ConfigDict, dataset: Dataset, corrected: str) -> dict[str, Any]:
+def of(config: ConfigDict, dataset: Dataset, corrected: str | Path | None) -> dict[str, Any]:
   """Names and hashes of the files behind a result.
 
   Args:
     config: the experiment's config.
     dataset: whose classes are already described as the corrections want.
-    corrected: the file of corrections; "" for none.
+    corrected: the file of corrections; None or "" for none.
 
   Returns:
     "path" of the dataset; "manifest" and "class_splits", None for a dataset without; "descriptions", with "corrections"
@@ -40,7 +40,7 @@ def of(config: ConfigDict, dataset: Dataset, corrected: str) -> dict[str, Any]:
   if corrected:
     changed = sum(action.description != original.description
                   for action, original in zip(dataset.classes, descriptions.read_classes(listed)))
-    corrections = {**files.cite(corrected), "num_changed": changed}
+    corrections = {**files.cite(paths.absolute(corrected, "corrections")), "num_changed": changed}
   return {"path": str(dataset.path),
           "manifest": manifest.cite(where, dataset.classes, dataset.class_splits) if where.exists() else None,
           "class_splits": files.cite(splits) if splits.exists() else None,

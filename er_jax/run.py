@@ -16,7 +16,7 @@ from er_jax.experiment import Experiment
 from er_jax.models import METHODS
 from er_jax.results import plots, tables
 from er_jax.workdir import claim
-from input_pipeline import files, loaders
+from input_pipeline import files, loaders, paths
 from input_pipeline.dataset import Dataset, dataset_path
 from input_pipeline.dataset import open_dataset as open_prepared
 from input_pipeline.datasets import DATASETS
@@ -25,8 +25,9 @@ from input_pipeline.metadata import corrections
 from input_pipeline.metadata.class_splits import by_seen
 
 
-def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_eval", checkpoint: str | None = None,
-        test_dataset: str | None = None, test_corrections: str | None = None) -> dict | None:
+def run(config: ConfigDict, workdir: str | Path | None = None, mode: str = "train_and_eval",
+        checkpoint: str | Path | None = None, test_dataset: str | None = None,
+        test_corrections: str | Path | None = None) -> dict | None:
   """Trains, evaluates, or both.
 
   Args:
@@ -45,14 +46,16 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
   """
   METHODS.check(config.method)
   DATASETS.check(config.data.dataset)
-  folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")
+  folder = paths.absolute(f"runs/{config.method}-{config.data.dataset}" if workdir is None else workdir, "--workdir")
+  checkpoint = paths.absolute(checkpoint, "--checkpoint")
   if mode == "eval" and not checkpoint and not any((folder / name).is_dir() for name in ("checkpoints", "split0")):
     raise UserError(f"No run in {folder}: it has no checkpoints. Train first (--mode=train), or name a checkpoint with "
                     "--checkpoint.")
   dataset = open_dataset(config)
   if test_dataset:
-    tested = _open(config.data.data_dir, test_dataset, test_corrections)
-    return _test_elsewhere(config, folder, dataset, tested, checkpoint, test_corrections or "")
+    corrected = paths.absolute(test_corrections, "--test_corrections")
+    tested = _open(_data_dir(config), test_dataset, corrected)
+    return _test_elsewhere(config, folder, dataset, tested, checkpoint, corrected)
   models = _models(config, folder, dataset)
   if mode == "eval":
     _require_models([model.workdir for model in models], checkpoint)
@@ -71,7 +74,7 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
   if results is None:
     _say(f"Stopped, with everything saved in {folder}. The same command goes on from there.")
   elif mode == "train":
-    _say(f"Trained. Evaluate with --mode=eval --workdir={folder}")
+    _say(f"Trained. Evaluate with --mode=eval {paths.flag('workdir', folder)}")
   return results or None
 
 
@@ -102,7 +105,7 @@ def _models(config: ConfigDict, folder: Path, dataset: Dataset) -> list[_Model]:
           for k, group in enumerate(groups[:config.data.max_splits or None])]
 
 
-def _require_models(workdirs: list[Path], checkpoint: str | None) -> None:
+def _require_models(workdirs: list[Path], checkpoint: Path | None) -> None:
   """Raises: UserError if a model is not there, or one is to be tested on the splits of others."""
   if checkpoint and len(workdirs) > 1:
     raise UserError(f"--checkpoint={checkpoint} is one model, but the dataset has {len(workdirs)} random class splits, and "
@@ -123,7 +126,7 @@ def _require_videos(datasets: list[Dataset], mode: str) -> None:
       evaluate.held_out_videos(dataset, "test")
 
 
-def _run_model(config: ConfigDict, model: _Model, mode: str, checkpoint: str | None) -> dict | None:
+def _run_model(config: ConfigDict, model: _Model, mode: str, checkpoint: Path | None) -> dict | None:
   """Trains and evaluates one model. Returns its results, {} where nothing was evaluated; None if it was told to stop."""
   experiment = Experiment(config, model.workdir, model.dataset, title=model.title)
   data = None if checkpoint else experiment.data
@@ -140,7 +143,7 @@ def _forget_results(folder: Path, mode: str) -> None:
     (folder / "results.json").unlink(missing_ok=True)
 
 
-def _evaluate(experiment: Experiment, checkpoint: str | None, show: bool) -> dict:
+def _evaluate(experiment: Experiment, checkpoint: Path | None, show: bool) -> dict:
   """Results, with pictures and tables for a person; `show` prints the table."""
   folder, dataset = experiment.workdir, experiment.dataset
   results, predictions, videos = evaluate.evaluate(experiment, checkpoint)
@@ -156,8 +159,8 @@ def _evaluate(experiment: Experiment, checkpoint: str | None, show: bool) -> dic
   return results
 
 
-def _test_elsewhere(config: ConfigDict, folder: Path, dataset: Dataset, tested: Dataset, checkpoint: str | None,
-                    corrected: str) -> dict:
+def _test_elsewhere(config: ConfigDict, folder: Path, dataset: Dataset, tested: Dataset, checkpoint: Path | None,
+                    corrected: Path | None) -> dict:
   """Results of a model on another dataset."""
   if len(by_seen(dataset.class_splits)) > 1:
     raise UserError(f"--test_dataset={tested.name}: {dataset.name} has random class splits and so several models; train on "
@@ -194,17 +197,21 @@ def open_dataset(config: ConfigDict) -> Dataset:
 
   A dataset that needs nothing to be made from is prepared, if it is not there.
   """
-  name, data_dir = config.data.dataset, config.data.data_dir
+  name, data_dir = config.data.dataset, _data_dir(config)
   if not DATASETS.load(name).needs_source and dataset_path(data_dir, name) is None:
     from input_pipeline import prepare  # decoding and the backbones are not needed otherwise
     if jax.process_count() > 1:
       raise UserError(f"Prepare the dataset before several processes use it:\n"
-                      f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}")
+                      f"  python -m input_pipeline.prepare --dataset={name} {paths.flag('data_dir', data_dir)}")
     prepare.prepare(name, data_dir)
-  return _open(data_dir, name, config.data.corrections)
+  return _open(data_dir, name, paths.absolute(config.data.corrections or None, "config.data.corrections"))
 
 
-def _open(data_dir: str, name: str, corrected: str | None) -> Dataset:
+def _data_dir(config: ConfigDict) -> Path:
+  return paths.absolute(config.data.data_dir, "config.data.data_dir")
+
+
+def _open(data_dir: Path, name: str, corrected: Path | None) -> Dataset:
   dataset = open_prepared(data_dir, name)
   if not corrected:
     return dataset

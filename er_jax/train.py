@@ -82,6 +82,7 @@ def train(experiment: Experiment) -> bool:
       progress.advance(note=_note(best))
       if stopping:
         break
+  checkpoints.require(best)
   checkpoints.close()
   log.close()
   return int(parallel.fetch(state.step)) >= num_steps

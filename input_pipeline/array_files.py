@@ -10,9 +10,10 @@ Nothing that could run code is unpickled. A file that cannot be read is a `UserE
 import contextlib
 import os
 import pickle
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
 
+from input_pipeline import paths
 from input_pipeline.errors import UserError
 
 Arrays = dict[str, np.ndarray]
@@ -76,26 +78,40 @@ def read_orbax(path: str | os.PathLike) -> dict[tuple[str, ...], np.ndarray]:
   """The leaves of a tree of arrays that `write_orbax` wrote, by their path in the tree."""
   path = Path(path).absolute()
   with _readable(path, "a converted checkpoint", (AttributeError, TypeError)):
-    with ocp.PyTreeCheckpointer() as checkpointer:
-      tree = checkpointer.metadata(path).item_metadata.tree
+    with paths.Alias(path) as folder, ocp.PyTreeCheckpointer() as checkpointer:
+      tree = checkpointer.metadata(folder).item_metadata.tree
       as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-      return flatten_dict(checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy)))
+      return flatten_dict(checkpointer.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy)))
 
 
 def write_orbax(path: str | os.PathLike, tree: dict) -> None:
-  """Writes a tree of arrays to a new folder, which appears whole or not at all.
+  """Writes a tree of arrays to a new folder, which appears whole, after it was read back, or not at all.
 
   Raises:
     UserError: if `path` exists, or cannot be written.
   """
   path = Path(path).absolute()
-  if path.exists():
+  if os.path.lexists(path):
     raise UserError(f"{path} is there already; remove it or choose another folder.")
   try:
-    with ocp.StandardCheckpointer() as checkpointer:
-      checkpointer.save(path, tree)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing_", dir=path.parent) as temporary:
+      written = Path(temporary) / "weights"
+      with paths.Alias(written.parent) as folder, ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / written.name, tree)
+      if not _same(read_orbax(written), flatten_dict(tree)):
+        raise OSError("what was written does not read back the same; is the disk sound?")
+      written.rename(path)
   except (OSError, ValueError) as error:
     raise UserError(f"Cannot write {path}: {error}.") from error
+
+
+def _same(arrays: Mapping[Any, Any], others: Mapping[Any, Any]) -> bool:
+  """Whether both have the same names, and under each the same bits."""
+  def content(array: Any) -> tuple:
+    return np.shape(array), np.asarray(array).dtype, np.asarray(array).tobytes()
+
+  return arrays.keys() == others.keys() and all(content(arrays[name]) == content(others[name]) for name in arrays)
 
 
 def axis_length(arrays: Arrays, name: str, axis: int, otherwise: int) -> int:

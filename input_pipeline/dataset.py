@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from input_pipeline import files
+from input_pipeline import files, paths
 from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import class_splits as splits_lib
@@ -145,11 +145,12 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
     UserError: if the name is unknown, nothing is prepared there (with the command that prepares it), or a file beside
       the examples cannot be used.
   """
+  data_dir = paths.absolute(data_dir, "data_dir")
   path = dataset_path(data_dir, name)
   if path is None:
     raise UserError(
         f"No dataset {name!r} in {data_dir}. Prepare it with\n"
-        f"  python -m input_pipeline.prepare --dataset={name} --data_dir={data_dir}"
+        f"  python -m input_pipeline.prepare --dataset={name} {paths.flag('data_dir', data_dir)}"
         + (" --source=FOLDER" if DATASETS.load(name).needs_source else ""))
 
   def beside(file: str, read: Callable[..., Any], *args: Any) -> Any:
@@ -159,14 +160,15 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
   concepts = beside("concepts.jsonl", concepts_lib.read_concepts) or []
   class_splits = beside("class_splits.json", splits_lib.read_splits, len(classes)) or ()
   word_list = beside("word_list.json", vectors.read_word_list)
-  builder = tfds.builder_from_directory(str(path))
+  alias = paths.Alias(path)
+  builder = tfds.builder_from_directory(str(alias.path))
   features: Any = builder.info.features
   return Dataset(
       name=name,
       path=path,
       classes=classes,
       feature_dim=int(features["feature"].shape[0]),
-      tables=_StoredTables(path, builder, len(classes), len(concepts)),
+      tables=_StoredTables(path, alias, builder, len(classes), len(concepts)),
       class_splits=class_splits,
       divides_videos=divides_videos(builder.info.splits, class_splits),
       concepts=concepts,
@@ -182,8 +184,9 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
 class _StoredTables(Mapping[str, Table]):
   """The splits of a dataset on disk, and "all" of them together; each is read on first use."""
 
-  def __init__(self, path: Path, builder: tfds.core.DatasetBuilder, num_classes: int, num_concepts: int):
-    self._path, self._builder = path, builder
+  def __init__(self, path: Path, alias: paths.Alias, builder: tfds.core.DatasetBuilder, num_classes: int,
+               num_concepts: int):
+    self._path, self._alias, self._builder = path, alias, builder      # which reads from the alias
     self._limits = num_classes, num_concepts or np.iinfo(np.int32).max
     self._parts = tuple(part for part in PARTS if part in builder.info.splits)
     self._tables: dict[str, Table] = {}
@@ -254,7 +257,7 @@ def _vector(field: Any, dtype: type[np.generic]) -> np.ndarray:
 def dataset_path(data_dir: str | Path, name: str) -> Path | None:
   """DATA_DIR/NAME/VERSION of the newest whole dataset, or None. Raises: UserError if the name is unknown."""
   DATASETS.check(name)
-  folder = Path(data_dir) / name
+  folder = paths.absolute(data_dir, "data_dir") / name
   versions = [path.parent for path in folder.glob("*/dataset_info.json")
               if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)]
   return max(versions, key=lambda path: tuple(map(int, path.name.split("."))), default=None)

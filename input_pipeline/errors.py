@@ -12,8 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 
-from absl import app, flags
-
 
 class UserError(Exception):
   """A mistake in what the user gave us. The message says what, where, what was expected and what to do."""
@@ -40,6 +38,7 @@ def run(main: Callable[[list[str]], None]) -> None:
 
   A `UserError` ends the program with its message on stderr and status 2, a `Failure` or an OSError with status 1.
   """
+  from absl import app, flags  # only here, so that scripts of the standard library alone have these errors too
 
   def guarded(argv: list[str]) -> None:
     try:
@@ -73,6 +72,8 @@ def run(main: Callable[[list[str]], None]) -> None:
 
 def _unknown_field(argv: list[str], error: Exception) -> str | None:
   """What to say of a --config.a.b=value whose field is not there; None if that is not what went wrong."""
+  from absl import flags
+
   if not isinstance(error, (AttributeError, KeyError, flags.UnrecognizedFlagError)):
     return None
   given = [argument[2:].split("=")[0] for argument in argv if argument.startswith("--config.")]

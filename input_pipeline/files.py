@@ -28,7 +28,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
   """Opens a binary file that takes the place of `path` when the block ends well, and vanishes when it does not."""
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  temporary = path.with_name(f".{path.name[-50:]}.{os.getpid()}.tmp")      # no longer than a name can be
   try:
     with open(temporary, "wb") as file:
       yield file

@@ -23,12 +23,11 @@ prepared yet falls short only with --require_prepared.
 
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from absl import flags, logging
 
-from input_pipeline import errors, files
+from input_pipeline import errors, files, paths
 from input_pipeline.errors import UserError
 from input_pipeline.preparation import flags as flag_lib
 
@@ -51,8 +50,9 @@ def main(argv: list[str]) -> None:
   del argv
   values: Any = flags.FLAGS
   flag_lib.require_dataset(values.dataset)
-  if values.output and Path(values.output).is_dir():
-    raise UserError(f"--output={values.output} is a folder, expected a file to be written, such as problems.jsonl.")
+  workdir, output = paths.of_flags(values, "workdir", "output")
+  if output and output.is_dir():
+    raise UserError(f"--output={output} is a folder, expected a file to be written, such as problems.jsonl.")
 
   from input_pipeline.verification.count import verify  # only now, so that a wrong flag answers at once
   from input_pipeline.verification.expected import options_of
@@ -65,13 +65,12 @@ def main(argv: list[str]) -> None:
   signal.signal(signal.SIGTERM, stop)
   try:
     options = options_of(values.dataset, values.data_dir, **{name: getattr(values, name) for name in OPTIONS})
-    workdir = values.workdir and Path(values.workdir)
     verification = verify(options, values.read, workdir, values.require_prepared)
   except KeyboardInterrupt:
     print("\nInterrupted. Nothing was written; give the same command to begin again.", file=sys.stderr)
     sys.exit(130)
-  if values.output:
-    files.write_jsonl(values.output, rows(verification))
+  if output:
+    files.write_jsonl(output, rows(verification))
   print_report(verification, values.dataset, options.spec.num_videos, values.all_classes)
   sys.exit(0 if verification.is_complete else 1)
 

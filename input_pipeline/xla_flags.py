@@ -19,7 +19,10 @@ def with_guards(flags: str, jaxlib: str | None = None) -> str:
     flags: as they are.
     jaxlib: its version; None for the one that is installed.
   """
-  release = tuple(map(int, re.findall(r"\d+", jaxlib or importlib.metadata.version("jaxlib"))[:3]))
+  try:
+    release = tuple(map(int, re.findall(r"\d+", jaxlib or importlib.metadata.version("jaxlib"))[:3]))
+  except importlib.metadata.PackageNotFoundError:      # nothing will be computed, as where files are downloaded
+    return flags
   if GUARD.split("=")[0] in flags or not FAULTY[0] <= release < FAULTY[1]:
     return flags
   return f"{flags} {GUARD}".strip()

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without 
 
 from absl import flags
 
-from input_pipeline import errors, files
+from input_pipeline import errors, files, paths
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import Concept, write_concepts
 
@@ -89,9 +89,10 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
   """Reads, checks, writes, reports."""
-  concepts = build(flags.FLAGS.lemmas, flags.FLAGS.wnids, flags.FLAGS.wordnet)
-  write_concepts(flags.FLAGS.output, concepts)
-  print(f"wrote {len(concepts)} concepts to {flags.FLAGS.output}; the first is {concepts[0].name!r}: "
+  lemmas, wnids, wordnet, output = paths.of_flags(flags.FLAGS, "lemmas", "wnids", "wordnet", "output")
+  concepts = build(lemmas, wnids, wordnet)
+  write_concepts(output, concepts)
+  print(f"wrote {len(concepts)} concepts to {output}; the first is {concepts[0].name!r}: "
         f"{concepts[0].definition}")
 
 

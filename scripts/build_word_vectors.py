@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without 
 import numpy as np
 from absl import flags
 
-from input_pipeline import errors, files
+from input_pipeline import errors, files, paths
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.class_lists import read_class_list
 from input_pipeline.metadata.concepts import Concept, concept_text, read_concepts
@@ -129,18 +129,17 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
   """Reads, looks up, writes, reports."""
-  values = flags.FLAGS
-  folder = Path(values.output)
+  given, vectors_file, folder, concepts = paths.of_flags(flags.FLAGS, "classes", "vectors", "output", "concepts")
   if folder.exists() and not folder.is_dir():
     raise UserError(f"--output={folder} is a file; expected a folder, for four files.")
   there = [name for name in (CLASS_VECTORS, VECTOR_NAMES, WORD_LIST, WORD_TABLE) if (folder / name).exists()]
   if there:
     raise UserError(f"--output={folder} holds {', '.join(there)} already, published ones perhaps; give another folder, "
                     "or remove them first.")
-  classes = read_class_list(Path(values.classes))
-  texts = texts_of(classes, read_concepts(values.concepts) if values.concepts else [])
+  classes = read_class_list(given)
+  texts = texts_of(classes, read_concepts(concepts) if concepts else [])
   wanted = {part for text in texts for word in text.split() for way in spellings(word) for part in way}
-  vectors = read_word_vectors(Path(values.vectors), wanted)
+  vectors = read_word_vectors(vectors_file, wanted)
   rows, (word_list, table) = class_vectors(classes, vectors), word_table(texts, vectors)
   write(folder, [action.name for action in classes], rows, word_list, table)
 

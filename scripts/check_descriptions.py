@@ -41,7 +41,7 @@ from rich.table import Table
 
 from er_jax.text import bert
 from er_jax.text.bank import TextBank
-from input_pipeline import errors, files
+from input_pipeline import errors, files, paths
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import class_names, corrections
 from input_pipeline.metadata.class_lists import class_list_file, read_class_list
@@ -189,21 +189,22 @@ def define_flags() -> None:
   """The command's flags; not defined on import, because other commands define some of the same names."""
   flags.DEFINE_string("classes", None, "The class list to check.", required=True)
   flags.DEFINE_multi_string("compare", [], "Another class list, for what both share; can be repeated.")
-  flags.DEFINE_string("corrections", "", "A corrections file, laid over --classes first.")
+  flags.DEFINE_string("corrections", None, "A corrections file, laid over --classes first.")
   flags.DEFINE_string("text_encoder", "bert-base-uncased", "A BERT: folder or Hugging Face hub id; empty for none.")
   flags.DEFINE_integer("top", 10, "How many descriptions that do not fit their class to list.", lower_bound=1)
   flags.DEFINE_integer("min_words", 4, "Descriptions with fewer words are very short.", lower_bound=1)
-  flags.DEFINE_string("output", "", "File to write what was found to, a class a line.")
+  flags.DEFINE_string("output", None, "File to write what was found to, a class a line.")
 
 
-def _require_other_output(values: flags.FlagValues) -> None:
+def _require_other_output(
+    output: Path | None, class_list: Path, others: Sequence[Path], corrected: Path | None) -> None:
   """Raises: UserError if the report would take the place of what the command reads."""
-  lists = [("classes", values.classes), *(("compare", path) for path in values.compare)]
-  inputs = [(flag, class_list_file(Path(path))) for flag, path in lists]
-  inputs += [("corrections", Path(values.corrections))] if values.corrections else []
+  lists = [("classes", class_list), *(("compare", path) for path in others)]
+  inputs = [(flag, class_list_file(path)) for flag, path in lists]
+  inputs += [("corrections", corrected)] if corrected else []
   for flag, path in inputs:
-    if values.output and Path(values.output).resolve() == path.resolve():
-      raise UserError(f"--output={values.output} is the file that --{flag} reads, and would be overwritten; give "
+    if output and output.resolve() == path.resolve():
+      raise UserError(f"--output={output} is the file that --{flag} reads, and would be overwritten; give "
                       "another --output=FILE for the report.")
 
 
@@ -211,13 +212,15 @@ def main(_: list[str]) -> None:
   """Reads, checks, reports."""
   logging.set_verbosity(logging.ERROR)    # libraries' remarks; ours are printed
   values = flags.FLAGS
-  _require_other_output(values)
-  published = read_class_list(Path(values.classes))
-  others = {path: read_class_list(Path(path)) for path in values.compare}
-  classes = corrections.apply(values.corrections, published) if values.corrections else published
+  class_list, corrected, output = paths.of_flags(values, "classes", "corrections", "output")
+  compared = [paths.absolute(path, "--compare") for path in values.compare]
+  _require_other_output(output, class_list, compared, corrected)
+  published = read_class_list(class_list)
+  others = {path: read_class_list(path) for path in compared}
+  classes = corrections.apply(corrected, published) if corrected else published
   changed = sum(new.description != old.description for new, old in zip(classes, published))
-  print(f"{values.classes}: {len(classes)} classes"
-        + (f", {changed} of them with another description by {values.corrections}" if values.corrections else ""))
+  print(f"{class_list}: {len(classes)} classes"
+        + (f", {changed} of them with another description by {corrected}" if corrected else ""))
 
   for path, theirs in others.items():
     same, both = shared(classes, theirs), names_in_both(classes, theirs)
@@ -226,8 +229,8 @@ def main(_: list[str]) -> None:
   few, again = short(classes, values.min_words), repeated(classes)
   _print(f"Descriptions that are empty, shorter than {values.min_words} words, or the name again: {len(few)}", few)
   _print(f"Descriptions that several classes have: {len(again)}", again)
-  if values.output:
-    files.write_jsonl(values.output, report_rows([*few, *again]))
+  if output:
+    files.write_jsonl(output, report_rows([*few, *again]))
   if values.text_encoder:
     try:
       least = misfits(classes, values.text_encoder)
@@ -237,8 +240,8 @@ def main(_: list[str]) -> None:
     _print(f"Descriptions that fit another class's name better than their own: {len(least)} of {len(classes)}"
            + (f", of which the {values.top} that fit their own least" if len(least) > values.top else ""),
            least[:values.top])
-    if values.output:
-      files.write_jsonl(values.output, report_rows([*few, *again, *least[:values.top]]))
+    if output:
+      files.write_jsonl(output, report_rows([*few, *again, *least[:values.top]]))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))   # to run without being installed
 
+from input_pipeline import paths
+from input_pipeline.errors import UserError
 from scripts.downloading.addresses import ADDRESSES, BIT, Download, WrongArgument, read_downloads
 from scripts.downloading.fetch import CannotWrite, Patience, Refusal, Unreachable, discard, fetch, flaw
 
@@ -182,9 +184,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     sys.exit(2)
   default = ROOT / "data" / kind
   parser = argparse.ArgumentParser(prog=f"bash scripts/download_{kind}.sh", allow_abbrev=False)
-  parser.add_argument("folder", nargs="?", type=Path, help=f"where to; default {default}", metavar="FOLDER",
-                      default=default.relative_to(Path.cwd()) if Path.cwd() == ROOT else default)
-  parser.add_argument("--addresses", type=Path, default=ADDRESSES, help=f"a changed copy of {ADDRESSES}")
+  parser.add_argument("folder", nargs="?", help=f"where to; default {default}", metavar="FOLDER",
+                      default=default)
+  parser.add_argument("--addresses", default=ADDRESSES, help=f"a changed copy of {ADDRESSES}")
   if kind == "pretrained":
     parser.add_argument("--bit", choices=BIT, default=BIT[0], help="which of the published sizes of BiT")
   parser.add_argument("--timeout", type=_seconds, default=60, help="seconds to wait for an answer")
@@ -198,12 +200,14 @@ def main(argv: list[str]) -> int:
   """Downloads as the command line says. Returns the exit status."""
   options = parse(argv)
   try:
+    options.folder = paths.absolute(options.folder, "FOLDER")
+    options.addresses = paths.absolute(options.addresses, "--addresses")
     downloads = read_downloads(options.addresses, options.kind, options.bit)
     lock = _open_folder(options.folder, options.kind)
     patience = Patience(options.timeout, options.retries, options.wait)
     failed = download_all(downloads, options.folder, patience)
     os.close(lock)
-  except WrongArgument as error:
+  except (WrongArgument, UserError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
   except CannotWrite as error:

@@ -6,8 +6,6 @@
 Its leading layers may be frozen; see `er_jax.text.tower`.
 """
 
-from pathlib import Path
-
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
@@ -93,7 +91,7 @@ def _build(config: ConfigDict, dtype: jnp.dtype, dataset: Dataset | None, frozen
 def _module_of(config: ConfigDict, arrays: Arrays, dtype: jnp.dtype) -> nn.Module:
   """Of the folder or id that the config names; bert-base-uncased is known without asking the hub."""
   del arrays
-  known = config.name_or_path == "bert-base-uncased" and not Path(config.name_or_path).is_dir()
+  known = config.name_or_path == "bert-base-uncased" and not bert_weights.is_folder(config.name_or_path)
   return module(config, BERT_BASE if known else bert_weights.load_bert(config.name_or_path)[0], dtype)[0]
 
 

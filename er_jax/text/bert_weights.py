@@ -8,6 +8,7 @@ published arrays.
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import flax.traverse_util
 import numpy as np
 
-from input_pipeline import files
+from input_pipeline import files, paths
 from input_pipeline.errors import UserError, unknown
 from input_pipeline.state_dicts import Unneeded, kernels_transposed, to_variables
 
@@ -172,11 +173,20 @@ def _shape(config: BertConfig, ours: tuple[str, ...]) -> tuple[int, ...]:
   return special.get(ours[-2:], (width, width) if ours[-1] == "kernel" else (width,))
 
 
+def is_folder(name_or_path: str) -> bool:
+  """Whether it is a folder here, and no id of the hub's."""
+  return _path(name_or_path).is_dir()
+
+
+def _path(name_or_path: str) -> Path:
+  return paths.absolute(name_or_path, "config.model.text_backbone.name_or_path")
+
+
 def _folder(name_or_path: str) -> Path:
-  path = Path(name_or_path).expanduser()
+  path = _path(name_or_path)
   if path.is_dir():
     return path
-  if path.is_absolute() or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1:
+  if os.path.isabs(name_or_path) or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1:
     raise UserError(f"There is no folder {path}. Expected one with config.json, vocab.txt and, optionally, "
                     f"model.safetensors, or a Hugging Face hub id such as bert-base-uncased.")
   import huggingface_hub  # slow to import, and most runs never require it

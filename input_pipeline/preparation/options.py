@@ -5,7 +5,7 @@
     options.command(shard_index=3)              # "python -m input_pipeline.prepare --dataset=ucf101_zsar ..."
 
 Its fields are the command's flags of the same names; `weights` has those of the backbones. They are plain values, so
-that options can travel to another machine; paths are absolute.
+that options can travel to another machine; paths are absolute (`paths.absolute`).
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from typing import Any
 
 from flax.core import FrozenDict
 
-from input_pipeline import dataset_spec
+from input_pipeline import dataset_spec, paths
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.datasets import DATASETS
@@ -76,10 +76,10 @@ class PrepareOptions:
 
   def __post_init__(self):
     for name in PATHS:
-      object.__setattr__(self, name, _absolute(name, getattr(self, name)))
+      object.__setattr__(self, name, paths.absolute(getattr(self, name), f"--{name}"))
     for name in self.weights:
       BACKBONES.check(name)
-    given = {name: _absolute(name, path) for name, path in self.weights.items() if path is not None}
+    given = {name: paths.absolute(path, f"--{name}") for name, path in self.weights.items() if path is not None}
     object.__setattr__(self, "weights", FrozenDict(given))
     there = next(path for path in (self.folder, *self.folder.parents) if os.path.exists(path))
     if not there.is_dir():
@@ -196,18 +196,3 @@ class PrepareOptions:
     fields |= {**fields.pop("weights", {}), **more}
     words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in fields.items()]
     return shlex.join(["python", "-m", "input_pipeline.prepare", *words])
-
-
-def _absolute(name: str, path: str | Path | None) -> Path | None:
-  """Raises: UserError if flag --`name` is empty, or not UTF-8."""
-  if isinstance(path, str) and not path.strip():      # would be the current folder
-    raise UserError(f"--{name} is empty, expected a path. Give one, or leave --{name} out; is a variable in your "
-                    "command not set?")
-  if path is None:
-    return None
-  path = Path(path).absolute()
-  try:
-    str(path).encode()
-  except UnicodeEncodeError as error:      # what is prepared tells it, in files that are UTF-8
-    raise UserError(f"--{name}={os.fsencode(path)!r} is a path that is not UTF-8; rename the folder or file.") from error
-  return path

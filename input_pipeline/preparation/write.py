@@ -12,9 +12,8 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from input_pipeline import files, locks
+from input_pipeline import files, locks, paths
 from input_pipeline.errors import UserError
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.options import PrepareOptions
@@ -82,9 +81,10 @@ def _write(options: PrepareOptions, content: Content, work: Path) -> None:
   for leftover in options.folder.glob("incomplete.*"):    # of a killed run; ours is the only one at work
     shutil.rmtree(leftover)
   tfds.disable_progress_bar()
-  builder = builder_class(options.dataset)(content=content, data_dir=options.data_dir, file_format="array_record")
-  with contextlib.redirect_stdout(io.StringIO()):   # it would speak of downloading
-    builder.download_and_prepare(download_dir=work / "downloads")
+  with paths.Alias(options.data_dir) as data_dir:
+    builder = builder_class(options.dataset)(content=content, data_dir=data_dir, file_format="array_record")
+    with contextlib.redirect_stdout(io.StringIO()):   # it would speak of downloading
+      builder.download_and_prepare(download_dir=data_dir / work.relative_to(options.data_dir) / "downloads")
 
 
 def _counts(raw_dataset: RawDataset, whole: shards.Extraction) -> dict:
@@ -111,12 +111,12 @@ def _require_some(raw_dataset: RawDataset, skipped: dict[int, str], source: Path
 
 
 def _print_counts(dataset: str, path: Path, counts: dict) -> None:
-  table = Table(title=Text(f"{dataset}: {path}"), title_justify="left")
+  print(f"{dataset}: {path}")
+  table = Table()
   for heading in ("split", "expected", "found", "written"):
     table.add_column(heading, justify="left" if heading == "split" else "right")
   for split, row in [*counts["splits"].items(), ("all splits", counts)]:
     table.add_row(split, *(str(row[field]) for field in ("expected", "found", "written")))
-  console = Console()
-  console.print(table)
+  Console().print(table)
   if counts["skipped"]:
     print(f"{counts['skipped']} videos were skipped; {path / 'skipped.jsonl'} says why.")

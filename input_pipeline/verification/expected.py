@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from input_pipeline import dataset_spec, files
+from input_pipeline import dataset_spec, files, paths
 from input_pipeline.dataset import dataset_path
 from input_pipeline.errors import UserError
 from input_pipeline.preparation.options import PrepareOptions
@@ -41,10 +41,11 @@ def options_of(dataset: str, data_dir: str | Path, **given: Any) -> PrepareOptio
   Raises:
     UserError: a value cannot be, or there is no such dataset.
   """
+  data_dir = paths.absolute(data_dir, "--data_dir")
   given = {name: value for name, value in given.items() if value is not None}
   path = dataset_path(data_dir, dataset)
   if path is None:
-    return PrepareOptions(dataset, Path(data_dir), **given)
+    return PrepareOptions(dataset, data_dir, **given)
   made_of = files.read_json(path / "source.json")
   if not isinstance(made_of, dict) or "root" not in made_of:
     raise UserError(f"{path / 'source.json'} does not say what the dataset was made from; prepare it again.")
@@ -54,7 +55,7 @@ def options_of(dataset: str, data_dir: str | Path, **given: Any) -> PrepareOptio
     features = chosen.get("features")
     recorded |= {"features": features} if features else {}
     recorded |= {"source": made_of["root"]} if made_of["root"] != features else {}
-  return PrepareOptions(dataset, Path(data_dir), **{**recorded, **given})
+  return PrepareOptions(dataset, data_dir, **{**recorded, **given})
 
 
 def expected(options: PrepareOptions) -> RawDataset:

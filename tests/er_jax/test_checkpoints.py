@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from er_jax.checkpoints import Checkpoints
 from er_jax.inputs import TrainState
 from er_jax.run_log import BestSoFar
 from input_pipeline import array_files
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,3 +76,32 @@ def test_a_full_disk_leaves_no_checkpoint_that_looks_whole(tmp_path, bert_folder
   steps = [(json.loads(line)["step"], json.loads(line).get("split"))
            for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
   assert len(steps) == len(set(steps)) and (3, None) in steps
+
+
+@pytest.mark.parametrize("name", ["run [lr=1]", "[!a]", "back\\slash", "gs:"])
+def test_a_workdir_of_any_name_keeps_its_checkpoints(tmp_path, name):
+  checkpoints = Checkpoints(tmp_path / name)
+  checkpoints.save(state_at(5), BestSoFar())
+  checkpoints.close()
+  state, _ = Checkpoints(tmp_path / name).restore(like=state_at(0))
+  np.testing.assert_array_equal(state.params["devise"]["kernel"], 5.0)
+  params = checkpoints_lib.load_params(tmp_path / name / "5", state_at(0).params)
+  np.testing.assert_array_equal(params["devise"]["kernel"], 5.0)
+
+
+def test_a_checkpoint_that_does_not_read_back_is_a_failure(tmp_path, monkeypatch):
+  checkpoints = Checkpoints(tmp_path)
+  monkeypatch.setattr(checkpoints, "_shapes", lambda step: {})
+  with pytest.raises(Failure, match="does not read back"):
+    checkpoints.save(state_at(5), BestSoFar())
+
+
+def test_training_is_not_over_without_its_best_checkpoint(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  record = BestSoFar().with_value("val0", "precision@1", 1.0, 5)
+  checkpoints.save(state_at(5), record)
+  checkpoints.save(state_at(6), record)
+  checkpoints.require(record)
+  shutil.rmtree(tmp_path / "5")
+  with pytest.raises(Failure, match="step 5.*not in"):
+    Checkpoints(tmp_path).require(record)

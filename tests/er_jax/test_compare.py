@@ -80,7 +80,7 @@ def test_table_is_over_splits_and_seeds_and_a_second_call_reuses_the_runs(tmp_pa
   assert re.search(r"Seconds: prepare \d+, devise \d+", printed)
   for path in ("table.md", "comparison.png", "devise-0/contact_sheet.png"):
     assert f"{workdir}/{path}" in printed and (workdir / path).exists()
-  assert "somewhere/sources/toy_actions" in printed
+  assert f"Features: {Path('somewhere/toy_actions').absolute()}\n" in printed      # no videos are there to be named
 
   before = (workdir / "devise-0" / "metrics.jsonl").stat().st_mtime_ns
   compare.compare(["devise"], "toy_actions", 2, workdir, "somewhere")

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -287,3 +288,27 @@ def test_a_converted_checkpoint_scores_as_the_published_model_does(tmp_path, pre
     predictions = predictions_of(tmp_path / "run", k)
     assert predictions["names"].tolist() == names and predictions["targets"].tolist() == targets
     np.testing.assert_allclose(predictions["logits"], np.asarray(logits), atol=1e-4)
+
+
+def test_a_run_with_folders_of_any_name_is_prepared_trained_and_evaluated(prepared, tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv("HOME", str(tmp_path / "home"))
+  odd = "[lr=1] {0} %d#?é*\\\n[/x"
+  shutil.copytree(prepared.layout.source, tmp_path / "home" / odd)
+  prepare("precomputed", f"{odd}/data", f"~/{odd}")
+  config = config_of("eszsl", prepared)
+  config.data.data_dir, workdir = f"./{odd}/data", f"~/-{odd}"
+  assert run.run(config, workdir, mode="train") is None
+  folder = tmp_path / "home" / f"-{odd}"
+  assert f"Trained. Evaluate with --mode=eval {shlex.quote(f'--workdir={folder}')}" in capsys.readouterr().out
+  results = run.run(config, workdir, mode="eval")
+  written = json.loads((folder / "results.json").read_text())
+  assert results == written and not (tmp_path / "~").exists()
+  config.data.data_dir = str(prepared.data_dir)
+  run.run(config, str(tmp_path / "plain"))
+  elsewhere = json.loads((tmp_path / "plain" / "results.json").read_text())
+  assert written["splits"] == elsewhere["splits"] and written["mean"] == elsewhere["mean"]
+  step = written["splits"]["0"]["step"]
+  run.run(config, workdir, mode="eval", checkpoint=f"~/-{odd}/checkpoints/{step}")
+  assert json.loads((folder / "results.json").read_text())["splits"]["0"]["precision@1"] == (
+      written["splits"]["0"]["precision@1"])

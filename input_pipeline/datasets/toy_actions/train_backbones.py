@@ -24,7 +24,7 @@ from flax import struct
 from jax import Array
 from ml_collections import ConfigDict, config_flags
 
-from input_pipeline import errors
+from input_pipeline import errors, paths
 from input_pipeline.backbones import bit, checkpoints, tsm
 from input_pipeline.backbones.checkpoints import Format
 from input_pipeline.datasets.toy_actions.backbone_data import backbone_clips, backbone_pictures
@@ -200,7 +200,7 @@ def define_flags() -> None:
 
 def main(_: list[str]) -> None:
   """Trains what the flags say on toy_actions."""
-  config, output = flags.FLAGS.config, flags.FLAGS.output
+  config, output = flags.FLAGS.config, paths.absolute(flags.FLAGS.output, "--output")
   if config is None or output is None:
     raise UserError("Give --config=configs/tsm.py (or bit.py) and --output=FILE.npz.")
   accuracy = train(config, _network(config).examples, output)
