@@ -8,6 +8,11 @@ Leaves WORKDIR/table.md, WORKDIR/comparison.png and a run in WORKDIR/METHOD-SEED
 finished are used as they are; the same command goes on where it was stopped.
 """
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import time
 from collections.abc import Sequence
 from pathlib import Path

@@ -11,6 +11,11 @@ a method, --config tells of its model where that is not the published one; the d
 A file that lacks a name, or holds one that cannot be explained, is refused with a list of all of them.
 """
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple

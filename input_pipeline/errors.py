@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 
 from absl import app, flags
 
+from input_pipeline import startup
+
 
 class UserError(Exception):
   """A mistake in what the user gave us. The message says what, where, what was expected and what to do."""
@@ -37,7 +39,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
 def run(main: Callable[[list[str]], None]) -> None:
   """Runs `main` under absl.
 
-  A `UserError` ends the program with its message on stderr and status 2, a `Failure` or an OSError with status 1.
+  A `UserError` ends the program with its message on stderr and status 2, a `Failure` or an OSError with status 1, Ctrl-C
+  with status 130; a KeyboardInterrupt may have a message of its own.
   """
 
   def guarded(argv: list[str]) -> None:
@@ -48,9 +51,11 @@ def run(main: Callable[[list[str]], None]) -> None:
     except (UserError, OSError) as error:
       print(f"error: {error}", file=sys.stderr)
       sys.exit(getattr(error, "status", Failure.status))
-    except KeyboardInterrupt:
-      print("Interrupted. The same command goes on from what is saved.", file=sys.stderr)
-      sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+      print(interrupt or "Interrupted. The same command goes on from what is saved.", file=sys.stderr)
+      sys.exit(startup.INTERRUPTED)
+    finally:
+      startup.end()
 
   def parse(argv: list[str]) -> list[str]:
     try:
@@ -64,6 +69,7 @@ def run(main: Callable[[list[str]], None]) -> None:
       print(f"error: {_unknown_field(argv, error) or message}", file=sys.stderr)
       sys.exit(2)
 
+  startup.begin()
   app.run(guarded, flags_parser=parse)
 
 

@@ -35,6 +35,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without being installed
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import jax
 import numpy as np
 from absl import flags, logging

@@ -29,6 +29,11 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without being installed
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import jax
 import jax.numpy as jnp
 import numpy as np

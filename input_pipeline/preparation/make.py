@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,9 +156,9 @@ def _fill(options: PrepareOptions, shard: Shard) -> tuple[Path, RawDataset]:
 def _says_how_to_go_on(work: Path) -> Iterator[None]:
   try:
     yield
-  except KeyboardInterrupt:
-    print(f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.", file=sys.stderr)
-    raise
+  except KeyboardInterrupt as interrupt:
+    raise KeyboardInterrupt(
+        f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.") from interrupt
 
 
 def _require_same(path: Path, what: str, asked_for: object, there: object) -> None:
