@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from er_jax import cross_dataset, evaluate, train
+from er_jax import cross_dataset, distinct, evaluate, train
 from er_jax.experiment import Experiment
 from er_jax.models import METHODS
 from er_jax.results import plots, tables
@@ -175,8 +175,9 @@ def _gather(config: ConfigDict, folder: Path, dataset: Dataset, of_models: list[
   """Puts the results and predictions of several models together in `folder`, each split under its number."""
   splits = [(folder / f"split{k}" / "predictions" / f"test{j}.npz", entry) for k, results in enumerate(of_models)
             for j, entry in results["splits"].items()]
+  alike = [group for results in of_models for group in results.get(distinct.FIELD, [])]
   results = {**evaluate.summarize(config.method, dataset.name, [entry for _, entry in splits]),
-             "data": of_models[0]["data"]}
+             **({distinct.FIELD: alike} if alike else {}), "data": of_models[0]["data"]}
   if jax.process_index() == 0:
     for old in (folder / "predictions").glob("test*.npz"):
       old.unlink()
