@@ -99,7 +99,7 @@ def _results(config: ConfigDict, workdir: Path) -> dict:
   from er_jax.workdir import as_written
 
   if (workdir / "results.json").exists() and files.read_json(workdir / "config.json") == as_written(config):
-    results = files.read_json(workdir / "results.json")
+    results = files.read_json(workdir / "results.json", finite=False)
     if results.get("data") == provenance.of(config, run_lib.open_dataset(config), config.data.corrections):
       print(f"{workdir} is there already.", flush=True)
       return results

@@ -104,11 +104,12 @@ def main(_: list[str]) -> None:
     raise errors.unknown("--kind", kind, KINDS)
   if Path(output).exists():
     raise UserError(f"{output} is there already; remove it or choose another --output.")
-  converted = KINDS[kind](source, flags.FLAGS.config)
   import jax  # only now, so that a wrong flag answers at once
 
-  from input_pipeline import array_files
+  from input_pipeline import array_files, devices
 
+  devices.require()
+  converted = KINDS[kind](source, flags.FLAGS.config)
   array_files.write_orbax(output, converted.tree)
   arrays = jax.tree.leaves(converted.tree)
   print(f"{source}: {converted.description}")

@@ -16,7 +16,7 @@ from er_jax.experiment import Experiment
 from er_jax.models import METHODS
 from er_jax.results import plots, tables
 from er_jax.workdir import claim
-from input_pipeline import files, loaders
+from input_pipeline import devices, files, loaders
 from input_pipeline.dataset import Dataset, dataset_path
 from input_pipeline.dataset import open_dataset as open_prepared
 from input_pipeline.datasets import DATASETS
@@ -43,6 +43,7 @@ def run(config: ConfigDict, workdir: str | None = None, mode: str = "train_and_e
   Raises:
     UserError: for anything wrong in the config, the data or the workdir.
   """
+  devices.require()
   METHODS.check(config.method)
   DATASETS.check(config.data.dataset)
   folder = Path(workdir or f"runs/{config.method}-{config.data.dataset}")

@@ -44,7 +44,7 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from input_pipeline import errors
+from input_pipeline import devices, errors
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import eval_batches, train_batches
@@ -244,6 +244,7 @@ def main(_: list[str]) -> None:
     raise UserError(f"--parts is empty; choose from {', '.join(PARTS)}.")
   if size not in SIZES:
     raise errors.unknown("--size", size, SIZES)
+  devices.require()
   rows = benchmark(parts, SIZES[size], flags.FLAGS.repeats)
   print(f"JAX {jax.__version__} on {jax.device_count()} {jax.default_backend()}, {peer_description()}; "
         f"float32; medians of {flags.FLAGS.repeats}; size {size}; XLA_FLAGS={os.environ['XLA_FLAGS']!r}")

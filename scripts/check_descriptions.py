@@ -41,12 +41,12 @@ from absl import flags, logging
 from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from er_jax.text import bert
 from er_jax.text.bank import TextBank
-from input_pipeline import errors, files
+from input_pipeline import devices, errors, files
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import class_names, corrections
 from input_pipeline.metadata.class_lists import class_list_file, read_class_list
@@ -106,6 +106,7 @@ def embed(text_encoder: str, texts: Sequence[str]) -> np.ndarray:
   Raises:
     UserError: it is no BERT, has no weights, or cannot be downloaded.
   """
+  devices.require()
   config = ConfigDict({"kind": "bert", "name_or_path": text_encoder, "trainable_from": "", "dropout_rate": 0.0,
                        "frozen_dropout": False})
   tower = bert.TOWER.build(config, jnp.float32, None, True)   # a BERT brings its own words
@@ -186,7 +187,7 @@ def _print(title: str, findings: Sequence[Finding]) -> None:
       column.overflow = "fold"
     for number, (action, problem) in enumerate(findings, start=1):
       text = action.description if len(action.description) <= 160 else action.description[:157] + "..."
-      table.add_row(str(number), *map(escape, (action.name, problem, text)))
+      table.add_row(str(number), *map(Text, (action.name, problem, text)))
     Console().print(table)
 
 

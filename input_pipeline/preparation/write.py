@@ -12,6 +12,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from input_pipeline import files, locks
 from input_pipeline.errors import UserError
@@ -110,12 +111,11 @@ def _require_some(raw_dataset: RawDataset, skipped: dict[int, str], source: Path
 
 
 def _print_counts(dataset: str, path: Path, counts: dict) -> None:
-  table = Table(title=f"{dataset}: {path}", title_justify="left")
+  table = Table(title=Text(f"{dataset}: {path}"), title_justify="left")
   for heading in ("split", "expected", "found", "written"):
     table.add_column(heading, justify="left" if heading == "split" else "right")
   for split, row in [*counts["splits"].items(), ("all splits", counts)]:
     table.add_row(split, *(str(row[field]) for field in ("expected", "found", "written")))
-  console = Console()
-  console.print(table)
+  Console().print(table)
   if counts["skipped"]:
-    console.print(f"{counts['skipped']} videos were skipped; {path / 'skipped.jsonl'} says why.")
+    print(f"{counts['skipped']} videos were skipped; {path / 'skipped.jsonl'} says why.")
