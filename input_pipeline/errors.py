@@ -15,6 +15,8 @@ from absl import app, flags
 
 from input_pipeline import startup
 
+LONGEST = 200      # characters of a name that near ones are looked for of; comparing takes the square of that
+
 
 class UserError(Exception):
   """A mistake in what the user gave us. The message says what, where, what was expected and what to do."""
@@ -31,7 +33,7 @@ class Failure(UserError):
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
   """The error for a name that is not among `known`: lists the near matches, or all names if none is near."""
   known = sorted(known)
-  near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
+  near = difflib.get_close_matches(str(name)[:LONGEST], known, n=3, cutoff=0.6)
   hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
   return UserError(f"Unknown {kind} {str(name)!r}. {hint}")
 

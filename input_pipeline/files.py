@@ -133,9 +133,9 @@ def read_numbered_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> 
 
 def _parse(text: str, path: str | os.PathLike, line: int, finite: bool = True) -> Any:
   """The value of a JSON text that begins on this line. Raises: JSONDecodeError; UserError for what else is wrong."""
-  checks = {"parse_constant": _finite, "parse_float": _finite} if finite else {}
+  number = _finite if finite else None
   try:
-    return json.loads(text, object_pairs_hook=_fields, **checks)
+    return json.loads(text, object_pairs_hook=_fields, parse_float=number, parse_constant=number)
   except json.JSONDecodeError:
     raise
   except (ValueError, RecursionError) as error:      # neither says where

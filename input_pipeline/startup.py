@@ -10,6 +10,7 @@ a character that the terminal cannot show; and names of files are UTF-8, whateve
 
 import codecs
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -31,7 +32,7 @@ def begin() -> None:
     _restart_in_utf8()
   codecs.register_error(READABLE, readable)
   for stream in (sys.stdout, sys.stderr):
-    if hasattr(stream, "reconfigure"):      # it is a file, not what a test or a program put in its place
+    if isinstance(stream, io.TextIOWrapper):      # not what a test or a program put in its place
       stream.reconfigure(errors=READABLE)
 
 
