@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
+from er_jax import distinct
 from er_jax.inputs import UNUSED, Banks, ClassSet, StepBatch, Targets
 from er_jax.methods import Method
 from er_jax.models.spec import GRAPH, OBJECTS, REHEARSAL, VECTORS
@@ -28,6 +29,7 @@ class BatchBuilder:
 
   Attributes:
     banks: the texts and the graph that the method reads, on the host.
+    alike: the classes that it cannot tell apart by these.
     num_views: of the dataset's videos.
   """
 
@@ -44,7 +46,8 @@ class BatchBuilder:
       rehearse: False leaves the rehearsal concepts out, where nothing is trained.
 
     Raises:
-      UserError: if the dataset lacks what the method reads, or a class's words are all unknown.
+      UserError: if the dataset lacks what the method reads, a class's words are all unknown, or all classes of a set
+        are the same to the method.
     """
     self._dataset, self._config, self._method, self._num_devices = dataset, config, method, num_devices
     self.num_views = dataset.num_views
@@ -67,6 +70,7 @@ class BatchBuilder:
         every_video = np.concatenate(list(self._objects.of_videos.values()))      # (videos, S)
         self._object_capacity = functools.cache(functools.partial(sequences.largest_capacity, every_video))
     self.banks = Banks(texts, sequences, graph)
+    self.alike = distinct.check(dataset, config, method, self._texts)
 
   def class_set(self, class_ids: Sequence[int] | np.ndarray, training: bool = False) -> ClassSet:
     """The classes with these positions in the dataset's list, padded to the devices.

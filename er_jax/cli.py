@@ -11,7 +11,7 @@ import runpy
 import sys
 from typing import NamedTuple
 
-from input_pipeline import errors
+from input_pipeline import startup
 
 
 class Command(NamedTuple):
@@ -41,11 +41,14 @@ def usage() -> str:
 
 def main() -> None:
   """Runs the command that the arguments name; exits with status 2 if there is none of that name."""
+  startup.begin()
   name, *arguments = sys.argv[1:] or ["--help"]
   if name in ("--help", "-h", "help"):
     print(usage())
     return
   if name not in COMMANDS:
+    from input_pipeline import errors
+
     print(f"error: {errors.unknown('command', name, COMMANDS)}", file=sys.stderr)
     sys.exit(errors.UserError.status)
   command = COMMANDS[name]

@@ -8,6 +8,11 @@ Leaves WORKDIR/table.md, WORKDIR/comparison.png and a run in WORKDIR/METHOD-SEED
 finished are used as they are; the same command goes on where it was stopped.
 """
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +100,7 @@ def _results(config: ConfigDict, workdir: Path) -> dict:
   from er_jax.workdir import as_written
 
   if (workdir / "results.json").exists() and files.read_json(workdir / "config.json") == as_written(config):
-    results = files.read_json(workdir / "results.json")
+    results = files.read_json(workdir / "results.json", finite=False)
     if results.get("data") == provenance.of(config, run_lib.open_dataset(config), config.data.corrections):
       print(f"{workdir} is there already.", flush=True)
       return results

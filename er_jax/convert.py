@@ -11,6 +11,11 @@ a method, --config tells of its model where that is not the published one; the d
 A file that lacks a name, or holds one that cannot be explained, is refused with a list of all of them.
 """
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -101,11 +106,12 @@ def main(_: list[str]) -> None:
   source, output = paths.of_flags(flags.FLAGS, "input", "output")
   if os.path.lexists(output):
     raise UserError(f"{output} is there already; remove it or choose another --output.")
-  converted = KINDS[kind](source, flags.FLAGS.config)
   import jax  # only now, so that a wrong flag answers at once
 
-  from input_pipeline import array_files
+  from input_pipeline import array_files, devices
 
+  devices.require()
+  converted = KINDS[kind](source, flags.FLAGS.config)
   array_files.write_orbax(output, converted.tree)
   arrays = jax.tree.leaves(converted.tree)
   print(f"{source}: {converted.description}")

@@ -89,6 +89,7 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
   videos = examples(dataset, "test", class_ids)
   require_every_split(dataset, "test", videos, tests)
   builder = BatchBuilder(dataset, config, method, [videos], parallel.num_devices, rehearse=False)
+  experiment.warn(builder.alike.remarks)
   evaluator = Evaluator(experiment, builder, videos, class_ids)
   path = chosen_checkpoints(experiment, checkpoint)[config.data.split_index]
   params = experiment.load_params(path)
@@ -102,7 +103,7 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
       WITHOUT: {name: summarize("", "", known)[name] for name in ("mean", "std")} if known else None,
       "all_classes": _with_and_without(path, scores, class_ids, overlap),
       "overlap": [{"class": dataset.classes[label].name, "seen": same} for label, same in overlap.items()],
-      "data": data, "training_data": experiment.data}
+      **builder.alike.results, "data": data, "training_data": experiment.data}
   if experiment.is_main:
     for k, test in enumerate(tests):
       scores.among(test).save(folder / "predictions" / f"test{k}.npz")

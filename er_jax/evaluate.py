@@ -123,6 +123,7 @@ def evaluate(experiment: Experiment, checkpoint: str | Path | None = None) -> tu
   if competing:
     sets["val"] = held_out_videos(dataset, "val")
   builder = BatchBuilder(dataset, config, experiment.method, list(sets.values()), parallel.num_devices, rehearse=False)
+  experiment.warn(builder.alike.remarks)
   seen = experiment.seen if holds_seen else ()
   evaluators = {part: Evaluator(experiment, builder, videos, sorted({*seen}.union(*(getattr(s, part) for s in splits))))
                 for part, videos in sets.items()}
@@ -146,7 +147,7 @@ def evaluate(experiment: Experiment, checkpoint: str | Path | None = None) -> tu
 
   predictions = dict(sorted(predictions.items()))
   results = {**summarize(config.method, dataset.name, [entries[k] for k in range(len(chosen))], entries.get(SEEN)),
-             "data": experiment.data}
+             **builder.alike.results, "data": experiment.data}
   if experiment.is_main:
     for split, prediction in predictions.items():
       prediction.save(experiment.workdir / "predictions" / f"{split}.npz")

@@ -6,7 +6,8 @@
 
 import functools
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Experiment:
     self.method = methods.build(config, dataset)
     self.title = title or f"train {config.method}"
     self.is_main = jax.process_index() == 0
+    self._warned: set[str] = set()
 
   @property
   def seen(self) -> tuple[int, ...]:
@@ -67,6 +69,13 @@ class Experiment:
   def data(self) -> dict[str, Any]:
     """What it all rests on. Raises: UserError as `er_jax.provenance.of`."""
     return provenance.of(self.config, self.dataset, self.config.data.corrections)
+
+  def warn(self, remarks: Iterable[str]) -> None:
+    """Says each on stderr, once, by the main process."""
+    for remark in remarks:
+      if self.is_main and remark not in self._warned:
+        print(remark, file=sys.stderr, flush=True)
+      self._warned.add(remark)
 
   def first_params(self) -> Params:
     """The parameters that training starts from. Raises: UserError if `config.init_from` is of another model."""

@@ -11,6 +11,11 @@ The same command again goes on where it stopped. Several machines: start it on e
 JAX and all that computes is imported after the flags are read, so that --help and a wrong flag answer at once.
 """
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 from absl import flags, logging
 
 from er_jax import config_files

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from er_jax import cross_dataset, evaluate, train
+from er_jax import cross_dataset, distinct, evaluate, train
 from er_jax.experiment import Experiment
 from er_jax.models import METHODS
 from er_jax.results import plots, tables
 from er_jax.workdir import claim
-from input_pipeline import files, loaders, paths
+from input_pipeline import devices, files, loaders, paths
 from input_pipeline.dataset import Dataset, dataset_path
 from input_pipeline.dataset import open_dataset as open_prepared
 from input_pipeline.datasets import DATASETS
@@ -44,6 +44,7 @@ def run(config: ConfigDict, workdir: str | Path | None = None, mode: str = "trai
   Raises:
     UserError: for anything wrong in the config, the data or the workdir.
   """
+  devices.require()
   METHODS.check(config.method)
   DATASETS.check(config.data.dataset)
   folder = paths.absolute(f"runs/{config.method}-{config.data.dataset}" if workdir is None else workdir, "--workdir")
@@ -178,8 +179,9 @@ def _gather(config: ConfigDict, folder: Path, dataset: Dataset, of_models: list[
   """Puts the results and predictions of several models together in `folder`, each split under its number."""
   splits = [(folder / f"split{k}" / "predictions" / f"test{j}.npz", entry) for k, results in enumerate(of_models)
             for j, entry in results["splits"].items()]
+  alike = [group for results in of_models for group in results.get(distinct.FIELD, [])]
   results = {**evaluate.summarize(config.method, dataset.name, [entry for _, entry in splits]),
-             "data": of_models[0]["data"]}
+             **({distinct.FIELD: alike} if alike else {}), "data": of_models[0]["data"]}
   if jax.process_index() == 0:
     for old in (folder / "predictions").glob("test*.npz"):
       old.unlink()

@@ -83,7 +83,7 @@ class MetricsLog:
         whole += len(line)
         try:
           self._written.add(self._key(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
           raise UserError(f"{self._path}:{number}: not a line of this program's metrics: {line[:60]!r}.") from error
       file.truncate(whole)
 

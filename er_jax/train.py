@@ -43,6 +43,7 @@ def train(experiment: Experiment) -> bool:
   seen, unseen = _videos(experiment)
   builder = BatchBuilder(experiment.dataset, config, experiment.method, [seen] if unseen is None else [seen, unseen],
                          parallel.num_devices)
+  experiment.warn(builder.alike.remarks)
   class_set = builder.class_set(experiment.seen, training=True)
   checkpoints = Checkpoints(experiment.workdir / "checkpoints")      # makes the folder, as now nothing is lacking
   params = experiment.first_params() if checkpoints.latest_step is None else experiment.blank_params()

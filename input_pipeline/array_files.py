@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
 
-from input_pipeline import paths
+from input_pipeline import devices, paths
 from input_pipeline.errors import UserError
 
 Arrays = dict[str, np.ndarray]
@@ -76,6 +76,7 @@ def read_arrays(path: str | os.PathLike) -> Arrays:
 
 def read_orbax(path: str | os.PathLike) -> dict[tuple[str, ...], np.ndarray]:
   """The leaves of a tree of arrays that `write_orbax` wrote, by their path in the tree."""
+  devices.require()
   path = Path(path).absolute()
   with _readable(path, "a converted checkpoint", (AttributeError, TypeError)):
     with paths.Alias(path) as folder, ocp.PyTreeCheckpointer() as checkpointer:

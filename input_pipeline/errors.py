@@ -7,10 +7,13 @@
 """
 
 import difflib
-import io
 import re
 import sys
 from collections.abc import Callable, Iterable
+
+from input_pipeline import startup
+
+LONGEST = 200      # characters of a name that near ones are looked for of; comparing takes the square of that
 
 
 class UserError(Exception):
@@ -28,7 +31,7 @@ class Failure(UserError):
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
   """The error for a name that is not among `known`: lists the near matches, or all names if none is near."""
   known = sorted(known)
-  near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
+  near = difflib.get_close_matches(str(name)[:LONGEST], known, n=3, cutoff=0.6)
   hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
   return UserError(f"Unknown {kind} {str(name)!r}. {hint}")
 
@@ -36,7 +39,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
 def run(main: Callable[[list[str]], None]) -> None:
   """Runs `main` under absl.
 
-  A `UserError` ends the program with its message on stderr and status 2, a `Failure` or an OSError with status 1.
+  A `UserError` ends the program with its message on stderr and status 2, a `Failure` or an OSError with status 1, Ctrl-C
+  with status 130; a KeyboardInterrupt may have a message of its own.
   """
   from absl import app, flags  # only here, so that scripts of the standard library alone have these errors too
 
@@ -48,9 +52,11 @@ def run(main: Callable[[list[str]], None]) -> None:
     except (UserError, OSError) as error:
       print(f"error: {error}", file=sys.stderr)
       sys.exit(getattr(error, "status", Failure.status))
-    except KeyboardInterrupt:
-      print("Interrupted. The same command goes on from what is saved.", file=sys.stderr)
-      sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+      print(interrupt or "Interrupted. The same command goes on from what is saved.", file=sys.stderr)
+      sys.exit(startup.INTERRUPTED)
+    finally:
+      startup.end()
 
   def parse(argv: list[str]) -> list[str]:
     try:
@@ -64,9 +70,7 @@ def run(main: Callable[[list[str]], None]) -> None:
       print(f"error: {_unknown_field(argv, error) or message}", file=sys.stderr)
       sys.exit(2)
 
-  for stream in (sys.stdout, sys.stderr):      # a name may hold what the terminal's encoding does not
-    if isinstance(stream, io.TextIOWrapper):
-      stream.reconfigure(errors="backslashreplace")
+  startup.begin()
   app.run(guarded, flags_parser=parse)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import stat
@@ -21,6 +22,10 @@ from input_pipeline.errors import UserError
 
 ESCAPES = re.compile(      # of JSON: a surrogate pair, what is no character that a file's name can have, or any other
     r"\\(?:ud[89ab]..\\ud[c-f]..|(?P<unusable>u0000|ud[89a-f]..)|.)", re.IGNORECASE | re.DOTALL)
+
+TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)      # of valid JSON
+DEEPEST = 100             # lists and objects in one another, where Python's parser gives up
+MOST_DIGITS = 4000        # of a number; Python refuses more than 4300
 
 
 @contextlib.contextmanager
@@ -78,16 +83,21 @@ def read_text(path: str | os.PathLike) -> str:
   return text
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike, finite: bool = True) -> Any:
   """The value in a JSON file.
 
+  Args:
+    path: the file.
+    finite: refuse NaN and Infinity, which are not JSON but are what Python writes of such numbers.
+
   Raises:
-    UserError: naming file and line, if it cannot be read, or a text in it holds a NUL character or half a surrogate
-      pair, which cannot be written to a file or be part of a file's name.
+    UserError: naming file and line, if it cannot be read; an object in it has a field twice; a number is not finite or
+      has thousands of digits; it is nested too deep; or a text in it holds a NUL character or half a surrogate pair,
+      which cannot be written to a file or be part of a file's name.
   """
   text = read_text(path)
   try:
-    value = json.loads(text)
+    value = _parse(text, path, 1, finite)
   except json.JSONDecodeError as error:
     raise UserError(
         f"{path}:{error.lineno}: not valid JSON at column {error.colno} ({error.msg}). Is the file cut short?"
@@ -117,7 +127,7 @@ def read_numbered_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> 
     if not line.strip():
       continue
     try:
-      row = json.loads(line)
+      row = _parse(line, path, number)
     except json.JSONDecodeError as error:
       raise UserError(f"{path}:{number}: not valid JSON ({error.msg} at column {error.colno}).") from error
     if not isinstance(row, dict):
@@ -128,6 +138,54 @@ def read_numbered_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> 
     rows.append((number, row))
   _require_usable(path, text)
   return rows
+
+
+def _parse(text: str, path: str | os.PathLike, line: int, finite: bool = True) -> Any:
+  """The value of a JSON text that begins on this line. Raises: JSONDecodeError; UserError for what else is wrong."""
+  number = _finite if finite else None
+  try:
+    return json.loads(text, object_pairs_hook=_fields, parse_float=number, parse_constant=number)
+  except json.JSONDecodeError:
+    raise
+  except (ValueError, RecursionError) as error:      # neither says where
+    offset, reason = next(_faults(text, finite), (0, str(error)))
+    raise UserError(f"{path}:{line - 1 + _line(text, offset)}: {reason}.") from error
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  fields = dict(pairs)
+  if len(fields) != len(pairs):
+    raise ValueError("a field is there twice")
+  return fields
+
+
+def _finite(number: str) -> float:
+  if not math.isfinite(value := float(number)):
+    raise ValueError(f"{number} is not finite")
+  return value
+
+
+def _faults(text: str, finite: bool) -> Iterator[tuple[int, str]]:
+  """(offset, reason) of what `_parse` refuses in valid JSON, in order."""
+  fields: list[set[str]] = []      # of the objects and lists around
+  previous = ""
+  for token in TOKENS.finditer(text):
+    offset, word = token.start(), token[0]
+    if word in "{[":
+      fields.append(set())
+      if len(fields) == DEEPEST + 1:
+        yield offset, f"lists and objects are nested more than {DEEPEST} deep, which no file of this project is"
+    elif word in "}]":
+      fields.pop()
+    elif word == ":":
+      if previous in fields[-1]:
+        yield offset, f"the field {previous} is there twice in one object; keep one of the two"
+      fields[-1].add(previous)
+    elif len(word) > MOST_DIGITS and word[0] != '"':
+      yield offset, f"a number has {len(word)} digits: {word[:20]}..."
+    elif finite and word[0] in "-0123456789NI" and not math.isfinite(float(word)):
+      yield offset, f"{word[:20]} is no finite number"
+    previous = word
 
 
 def _require_usable(path: str | os.PathLike, text: str) -> None:

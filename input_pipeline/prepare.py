@@ -11,6 +11,11 @@ that cannot be read is left out and listed with its reason in skipped.jsonl besi
 The work can be divided among machines (--num_shards with --shard_index and --merge, or --beam_runner): EXTRACTION.md.
 """
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import dataclasses
 import signal
 import sys
@@ -19,7 +24,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from input_pipeline import errors
+from input_pipeline import errors, startup
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.preparation import flags as flag_lib
 
@@ -63,15 +68,10 @@ def main(argv: list[str]) -> None:
   names += [*BACKBONES.names(), "shard_index", "merge", "beam_runner", "beam_options"]
   given = {name: getattr(values, name) for name in names}
 
-  def stop(*_) -> None:
-    raise KeyboardInterrupt
-
   logging.set_verbosity(logging.WARNING)
-  signal.signal(signal.SIGTERM, stop)
+  signal.signal(signal.SIGTERM, startup.interrupt)
   try:
     prepare(**given)
-  except KeyboardInterrupt:
-    sys.exit(130)
   except OSError as error:
     print(f"error: cannot write the dataset: {error}. Put that right (is there room on the disk?), "
           "then give the same command again to go on.", file=sys.stderr)

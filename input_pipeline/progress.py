@@ -26,12 +26,12 @@ class Progress:
     self._bar = None
     if sys.stderr.isatty():
       self._bar = rich_progress.Progress(
-          rich_progress.TextColumn("{task.description}"),
+          rich_progress.TextColumn("{task.description}", markup=False),
           rich_progress.BarColumn(),
           rich_progress.MofNCompleteColumn(),
-          rich_progress.TextColumn("{task.fields[rate]}"),
+          rich_progress.TextColumn("{task.fields[rate]}", markup=False),
           rich_progress.TimeRemainingColumn(),
-          rich_progress.TextColumn("{task.fields[note]}"),
+          rich_progress.TextColumn("{task.fields[note]}", markup=False),
           console=Console(stderr=True),
       )
 

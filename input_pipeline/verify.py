@@ -21,13 +21,18 @@ Exit status: 0 if nothing falls short; 1 if something does, after the report; 2 
 prepared yet falls short only with --require_prepared.
 """
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import signal
 import sys
 from typing import Any
 
 from absl import flags, logging
 
-from input_pipeline import errors, files, paths
+from input_pipeline import errors, files, paths, startup
 from input_pipeline.errors import UserError
 from input_pipeline.preparation import flags as flag_lib
 
@@ -58,17 +63,14 @@ def main(argv: list[str]) -> None:
   from input_pipeline.verification.expected import options_of
   from input_pipeline.verification.report import print_report, rows
 
-  def stop(*_) -> None:
-    raise KeyboardInterrupt
-
   logging.set_verbosity(logging.WARNING)
-  signal.signal(signal.SIGTERM, stop)
+  signal.signal(signal.SIGTERM, startup.interrupt)
   try:
     options = options_of(values.dataset, values.data_dir, **{name: getattr(values, name) for name in OPTIONS})
     verification = verify(options, values.read, workdir, values.require_prepared)
-  except KeyboardInterrupt:
-    print("\nInterrupted. Nothing was written; give the same command to begin again.", file=sys.stderr)
-    sys.exit(130)
+  except KeyboardInterrupt as interrupt:
+    raise KeyboardInterrupt(
+        "\nInterrupted. Nothing was written; give the same command to begin again.") from interrupt
   if output:
     files.write_jsonl(output, rows(verification))
   print_report(verification, values.dataset, options.spec.num_videos, values.all_classes)

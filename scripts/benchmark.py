@@ -35,11 +35,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without being installed
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import jax
 import numpy as np
 from absl import flags, logging
 
-from input_pipeline import errors
+from input_pipeline import devices, errors
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import eval_batches, train_batches
@@ -239,6 +244,7 @@ def main(_: list[str]) -> None:
     raise UserError(f"--parts is empty; choose from {', '.join(PARTS)}.")
   if size not in SIZES:
     raise errors.unknown("--size", size, SIZES)
+  devices.require()
   rows = benchmark(parts, SIZES[size], flags.FLAGS.repeats)
   print(f"JAX {jax.__version__} on {jax.device_count()} {jax.default_backend()}, {peer_description()}; "
         f"float32; medians of {flags.FLAGS.repeats}; size {size}; XLA_FLAGS={os.environ['XLA_FLAGS']!r}")

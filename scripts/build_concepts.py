@@ -14,6 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without being installed
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 from absl import flags
 
 from input_pipeline import errors, files, paths

@@ -1,4 +1,4 @@
-"""Looks for descriptions that are empty, very short, the same for several classes, or not about their class.
+"""Looks for descriptions that are empty, very short or long, garbled, of several classes, or not about their class.
 
     python scripts/check_descriptions.py --classes=data/metadata/ucf101/classes_label_defn.json
     python scripts/check_descriptions.py --classes=FILE --compare=OTHER_FILE --output=report.jsonl
@@ -22,12 +22,18 @@ reported before the program ends with status 2; `--text_encoder=` leaves the enc
 import functools
 import re
 import sys
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # to run without being installed
+
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
 
 import jax
 import jax.numpy as jnp
@@ -36,19 +42,29 @@ from absl import flags, logging
 from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from er_jax.text import bert
 from er_jax.text.bank import TextBank
-from input_pipeline import errors, files, paths
+from input_pipeline import devices, errors, files, paths
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import class_names, corrections
 from input_pipeline.metadata.class_lists import class_list_file, read_class_list
 from input_pipeline.metadata.descriptions import ActionClass
 
 MAX_TOKENS = 100     # as training cuts texts
+SPECIAL_TOKENS = 3   # [CLS], [SEP], and the colon behind the name
 FEWEST = 3           # described classes; fewer have nothing in common to take out
+
+# What a character of UTF-8 becomes where its bytes, from 0x80 to 0xbf behind the first, are taken for Windows-1252.
+_FOLLOWING = "".join(bytes([byte]).decode("cp1252", "ignore") + chr(byte) for byte in range(0x80, 0xc0))
+GARBLED = {     # parts of a text that nobody meant to write
+    "the HTML entity": re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"),
+    "the HTML tag": re.compile(r"</?[A-Za-z][^<>]*>"),
+    "UTF-8 read as something else,": re.compile(
+        f"[\xc2-\xdf][{re.escape(_FOLLOWING)}]|[\xe0-\xf4][{re.escape(_FOLLOWING)}]{{2,3}}"),
+}
 
 
 class Finding(NamedTuple):
@@ -70,6 +86,26 @@ def short(classes: Sequence[ActionClass], min_words: int) -> list[Finding]:
     elif set(words) <= set(_words(action.name)):
       findings.append(Finding(action, "says no more than the name"))
   return findings
+
+
+def long(classes: Sequence[ActionClass]) -> list[Finding]:
+  """Descriptions that training cuts, because they have more words and signs, each a token or more, than it reads."""
+  counts = [len(re.findall(r"\w+|[^\w\s]", f"{action.name} {action.description}")) for action in classes]
+  return [Finding(action, f"has {count} words and signs with its name; behind {MAX_TOKENS} tokens nothing is read")
+          for action, count in zip(classes, counts) if count + SPECIAL_TOKENS > MAX_TOKENS]
+
+
+def garbled(classes: Sequence[ActionClass]) -> list[Finding]:
+  """Names and descriptions with remains of HTML, of a wrong encoding, or with characters that nobody sees."""
+  return [Finding(action, f"has {', '.join(parts)}{' in its name' if text is action.name else ''}")
+          for action in classes for text in (action.name, action.description) if (parts := _garbled_parts(text))]
+
+
+def _garbled_parts(text: str) -> list[str]:
+  parts = [f"{what} {match[0][:20]!r}" for what, pattern in GARBLED.items() if (match := pattern.search(text))]
+  unseen = dict.fromkeys(sign for sign in text if sign == "\ufffd"
+                         or unicodedata.category(sign) in ("Cc", "Cf", "Co", "Cn") and sign not in "\t\n\r")
+  return parts + [f"U+{ord(sign):04X} {unicodedata.name(sign, 'that is no character')}" for sign in unseen]
 
 
 def repeated(classes: Sequence[ActionClass]) -> list[Finding]:
@@ -101,6 +137,7 @@ def embed(text_encoder: str, texts: Sequence[str]) -> np.ndarray:
   Raises:
     UserError: it is no BERT, has no weights, or cannot be downloaded.
   """
+  devices.require()
   config = ConfigDict({"kind": "bert", "name_or_path": text_encoder, "trainable_from": "", "dropout_rate": 0.0,
                        "frozen_dropout": False})
   tower = bert.TOWER.build(config, jnp.float32, None, True)   # a BERT brings its own words
@@ -181,7 +218,8 @@ def _print(title: str, findings: Sequence[Finding]) -> None:
       column.overflow = "fold"
     for number, (action, problem) in enumerate(findings, start=1):
       text = action.description if len(action.description) <= 160 else action.description[:157] + "..."
-      table.add_row(str(number), *map(escape, (action.name, problem, text)))
+      where = f"\n({Path(action.where).name})" if action.where else ""
+      table.add_row(str(number), *map(Text, (action.name + where, problem, text)))
     Console().print(table)
 
 
@@ -226,11 +264,14 @@ def main(_: list[str]) -> None:
     same, both = shared(classes, theirs), names_in_both(classes, theirs)
     _print(f"Descriptions that classes in {path} have too: {len(same)} of {len(classes)}", same)
     print(f"Names that are in {path} too: {len(both)} of {len(classes)}" + (f": {', '.join(both)}" if both else ""))
-  few, again = short(classes, values.min_words), repeated(classes)
+  few, again, odd, cut = short(classes, values.min_words), repeated(classes), garbled(classes), long(classes)
   _print(f"Descriptions that are empty, shorter than {values.min_words} words, or the name again: {len(few)}", few)
   _print(f"Descriptions that several classes have: {len(again)}", again)
+  _print(f"Names and descriptions with remains of HTML or of a wrong encoding, or unseen characters: {len(odd)}", odd)
+  _print(f"Descriptions that are cut, as training reads {MAX_TOKENS} tokens: {len(cut)}", cut)
+  found = [*few, *again, *odd, *cut]
   if output:
-    files.write_jsonl(output, report_rows([*few, *again]))
+    files.write_jsonl(output, report_rows(found))
   if values.text_encoder:
     try:
       least = misfits(classes, values.text_encoder)
@@ -241,7 +282,7 @@ def main(_: list[str]) -> None:
            + (f", of which the {values.top} that fit their own least" if len(least) > values.top else ""),
            least[:values.top])
     if output:
-      files.write_jsonl(output, report_rows([*few, *again, *least[:values.top]]))
+      files.write_jsonl(output, report_rows([*found, *least[:values.top]]))
 
 
 if __name__ == "__main__":

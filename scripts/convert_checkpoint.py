@@ -7,4 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
   runpy.run_module("er_jax.convert", run_name="__main__", alter_sys=True)

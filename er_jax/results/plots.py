@@ -11,8 +11,10 @@ import collections
 import functools
 import math
 import os
+import sys
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,8 @@ DPI = 150
 LABELLED_CLASSES = 320       # more names than this would be smaller than print
 NUMBERED_CLASSES = 32        # cells of larger matrices are too small for numbers
 SHARE_TICKS = (0, 3, 10, 25, 50, 75, 100)
+OWN_FONT = "DejaVu Sans"      # comes with matplotlib
+SHOWN_CHARACTERS = 20        # that no font shows
 BEST, OBJECTS, FRAMES = 3, 5, 4     # on a contact sheet, of each video
 
 
@@ -298,6 +302,7 @@ class _Page:
     FigureCanvasAgg(self._figure)
     self.axes = self._figure.add_axes((0, 0, 1, 1))
     self.axes.axis("off")
+    self._text = ""
 
   def title(self, title: str, subtitle: str) -> None:
     """Two lines at the top, as wide as they need to be."""
@@ -310,7 +315,8 @@ class _Page:
     """Text (no mathematics in it) of at most `fit` inches, by default to the right of x and centred on y."""
     if fit < math.inf:
       text = _shorten(text, fit, font, style.get("weight", "normal"))
-    self.axes.text(x, y, text, fontsize=font, color=colour, parse_math=False,
+    self._text += text
+    self.axes.text(x, y, text, fontsize=font, color=colour, parse_math=False, family=_fonts(text),
                    **{"va": "center_baseline" if "rotation" not in style else "center", **style})
 
   def image(self, pixels: np.ndarray, left: float, top: float, wide: float, high: float, **style) -> None:
@@ -327,8 +333,51 @@ class _Page:
     left, top = -self.MARGIN, -self.MARGIN - self.TITLE
     self.axes.set(xlim=(left, right), ylim=(bottom, top))
     self._figure.set_size_inches(right - left, bottom - top)
-    with files.replacing(path) as file:
+    with files.replacing(path) as file, warnings.catch_warnings():
+      warnings.filterwarnings("ignore", r"Glyph \d+ ")      # `_say_what_no_font_shows` says it once
       self._figure.savefig(file, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+    _say_what_no_font_shows("".join(sorted(sign for sign in set(self._text)
+                                           if sign.isprintable() and _font_of(sign) is None)))
+
+
+def _fonts(text: str) -> list[str]:
+  """matplotlib's own font, and for the characters that it lacks those among the installed ones that have them."""
+  return list(dict.fromkeys([OWN_FONT, *filter(None, map(_font_of, text))]))
+
+
+@functools.lru_cache(maxsize=4096)
+def _font_of(character: str) -> str | None:
+  """The name of a font that shows a character: matplotlib's own, if it does; None if no installed one does."""
+  return next((name for name, characters in _installed_fonts() if ord(character) in characters), None)
+
+
+def _installed_fonts() -> Iterator[tuple[str, Collection[int]]]:
+  """Name and characters of each installed font, matplotlib's own first."""
+  from matplotlib.font_manager import FontManager, fontManager
+
+  manager: FontManager = fontManager
+  for entry in sorted(manager.ttflist, key=lambda entry: (entry.name != OWN_FONT, entry.name, entry.fname)):
+    if entry.style == "normal" and not entry.name.startswith("Last Resort"):      # which has a box for everything
+      yield entry.name, _characters(entry.fname)
+
+
+@functools.cache
+def _characters(font_file: str) -> frozenset[int]:
+  """The characters that a font shows; none if the file cannot be read."""
+  from matplotlib.font_manager import get_font
+
+  try:
+    return frozenset(get_font(font_file).get_charmap())
+  except (OSError, RuntimeError):
+    return frozenset()
+
+
+@functools.cache
+def _say_what_no_font_shows(characters: str) -> None:
+  if characters:
+    shown = characters[:SHOWN_CHARACTERS] + "..." * (len(characters) > SHOWN_CHARACTERS)
+    print(f"warning: no installed font shows {shown}; in pictures there is a box in place of each. Install a font that "
+          "has them, such as the package fonts-noto-cjk for Chinese, Japanese and Korean.", file=sys.stderr)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -343,8 +392,10 @@ def _advance(character: str, weight: str) -> float:
   from matplotlib.font_manager import FontProperties
   from matplotlib.textpath import text_to_path
 
-  properties = FontProperties(size=100, weight=weight)
-  return text_to_path.get_text_width_height_descent(character, properties, ismath=False)[0] / 7200
+  properties = FontProperties(size=100, weight=weight, family=_fonts(character))
+  with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", r"Glyph \d+ ")
+    return text_to_path.get_text_width_height_descent(character, properties, ismath=False)[0] / 7200
 
 
 def _shorten(text: str, inches: float, font: float, weight: str) -> str:

@@ -105,7 +105,7 @@ def transfer_table(results: dict) -> Table:
   splits = [(f"split {name}", split) for name, split in results["splits"].items()]
   for name, split in [*splits, ("all together", results["all_classes"])]:
     kept = split["without_twins"] or {}
-    table.add_row(name, *(percent(split[metric]) for metric in METRICS), str(split["num_videos"]),
+    table.add_row(Text(name), *(percent(split[metric]) for metric in METRICS), str(split["num_videos"]),
                   str(split["num_classes"]), percent(kept.get("precision@1")),
                   *(str(kept.get(count, 0)) for count in ("num_videos", "num_classes")))
   without = results["without_twins"] or {"mean": {}, "std": {}}

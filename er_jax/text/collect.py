@@ -6,7 +6,7 @@
     objects.bank, objects.of_videos[videos]                           # (videos, S) ids of the videos' object texts
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,8 +62,7 @@ def collect_texts(dataset: Dataset, tower: TextTower, config: ConfigDict, rehear
   separator = tower.tokenizer.separator
   in_splits = sorted({label for split in dataset.class_splits for part in split for label in part})
   of_class = np.full(len(dataset.classes), -1, np.int32)
-  for label in in_splits:
-    text = descriptions.class_text(dataset.classes[label], config.class_text, separator)
+  for label, text in zip(in_splits, texts_of_classes(dataset, tower, config, in_splits)):
     of_class[label] = texts.setdefault(text, len(texts))
   of_concept = np.full(len(dataset.concepts) + 1, -1, np.int32)
   for concept in rehearsed:
@@ -75,6 +74,12 @@ def collect_texts(dataset: Dataset, tower: TextTower, config: ConfigDict, rehear
       raise UserError(f"No word of class {dataset.classes[label].name!r} is in the text backbone's vocabulary; "
                       "give it a description in known words, or use another backbone.")
   return CollectedTexts(TextBank.build(token_ids), of_class, of_concept)
+
+
+def texts_of_classes(dataset: Dataset, tower: TextTower, config: ConfigDict, labels: Iterable[int]) -> list[Text]:
+  """What the tower is to read of these classes, by `config.data`. Raises: UserError if a description is missing."""
+  return [descriptions.class_text(dataset.classes[label], config.class_text, tower.tokenizer.separator)
+          for label in labels]
 
 
 def collect_objects(dataset: Dataset, tower: TextTower, config: ConfigDict,

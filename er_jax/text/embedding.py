@@ -60,12 +60,13 @@ def word_vectors(num_words: int, word_dim: int, dtype: jnp.dtype) -> nn.Embed:
 
 
 def word_tower(module: Callable[[ConfigDict, int, int, jnp.dtype], nn.Module],
-               published_names: Mapping[str, str] = {}) -> TowerSpec:
+               published_names: Mapping[str, str] = {}, reads_order: bool = True) -> TowerSpec:
   """The declaration of a tower on the dataset's word list.
 
   Args:
     module: (config, number of words, E, dtype) -> the Flax module, whose table is `word_vectors`.
     published_names: of its parameters besides the table.
+    reads_order: see `TextTower`.
   """
 
   def build(config: ConfigDict, dtype: jnp.dtype, dataset: Dataset, frozen: bool = False) -> TextTower:
@@ -74,7 +75,8 @@ def word_tower(module: Callable[[ConfigDict, int, int, jnp.dtype], nn.Module],
     table = dataset.word_table
     built = module(config, len(words), config.word_dim if table is None else table.shape[1], dtype)
     return TextTower(built, Words(words), {} if table is None else {WORD_TABLE: table},
-                     frozenset({WORD_TABLE} if config.frozen_embedding else ()), max_tokens=MOST_WORDS)
+                     frozenset({WORD_TABLE} if config.frozen_embedding else ()), max_tokens=MOST_WORDS,
+                     reads_order=reads_order)
 
   def module_of(config: ConfigDict, arrays: Arrays, dtype: jnp.dtype) -> nn.Module:
     name = f"txt_backbone.{PUBLISHED_TABLE}"
@@ -87,4 +89,5 @@ def word_tower(module: Callable[[ConfigDict, int, int, jnp.dtype], nn.Module],
   return TowerSpec(build, module_of, {WORD_TABLE: PUBLISHED_TABLE, **published_names}, require_trainable)
 
 
-TOWER: TowerSpec = word_tower(lambda config, num_words, word_dim, dtype: EmbeddingTower(num_words, word_dim, dtype))
+TOWER: TowerSpec = word_tower(lambda config, num_words, word_dim, dtype: EmbeddingTower(num_words, word_dim, dtype),
+                              reads_order=False)

@@ -78,6 +78,14 @@ class WordPiece:
     return ids
 
 
+  def count_unknown(self, texts: Sequence[Text]) -> tuple[int, int]:
+    """How many words and signs of these texts, none of them cut, are [UNK]; and how many pieces there are."""
+    self._tokenizer.no_truncation()
+    ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    unknown = self._tokenizer.token_to_id("[UNK]")
+    return sum(row.count(unknown) for row in ids), sum(map(len, ids))
+
+
 class Words:
   """Word-level ids: a word's id is its place in the list.
 
@@ -100,9 +108,17 @@ class Words:
 
   def encode(self, texts: Sequence[Text], max_tokens: int) -> list[np.ndarray]:
     """See `Tokenizer`."""
-    joined = [" ".join(text) if isinstance(text, tuple) else text for text in texts]
-    ids = [[self._ids[word] for word in text.split() if word in self._ids] for text in joined]
+    ids = [[self._ids[word] for word in words if word in self._ids] for words in map(_words, texts)]
     return [np.asarray(row[:max_tokens], np.int32) for row in ids]
+
+  def count_unknown(self, texts: Sequence[Text]) -> tuple[int, int]:
+    """How many words of these texts are not in the list; and how many there are."""
+    words = [word for text in texts for word in _words(text)]
+    return sum(word not in self._ids for word in words), len(words)
+
+
+def _words(text: Text) -> list[str]:
+  return (" ".join(text) if isinstance(text, tuple) else text).split()
 
 
 def _options(path: Path) -> dict[str, bool | None]:

@@ -35,12 +35,14 @@ class TextTower(NamedTuple):
     pretrained: {"bert/layer_0/...": array}, the parameters that do not start at random.
     frozen: names of its parameters that do not train.
     max_tokens: the longest text that it can read.
+    reads_order: whether the same words in another order are another text.
   """
   module: nn.Module
   tokenizer: Tokenizer
   pretrained: dict[str, np.ndarray]
   frozen: frozenset[str]
   max_tokens: int
+  reads_order: bool = True
 
 
 def _nothing_needed(config: ConfigDict, dataset: Dataset) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import LONGEST, UserError
 
 SHOWN = 20      # entries that a warning lists
 
@@ -49,7 +49,7 @@ class ClassIndex(NamedTuple):
 
   def near(self, name: str) -> list[str]:
     """At most three classes of the list whose names are like this one, the most alike first."""
-    near = difflib.get_close_matches(key(name), self.labels, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(key(name)[:LONGEST], self.labels, n=3, cutoff=0.6)
     return [self.names[self.labels[name]] for name in near]
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 
 from input_pipeline import files
-from input_pipeline.errors import UserError
+from input_pipeline.errors import LONGEST, UserError
 from input_pipeline.metadata.descriptions import ActionClass
 
 FIELDS = ("name", "description")
@@ -64,5 +64,5 @@ def _read(path: str | os.PathLike) -> dict[str, ActionClass]:
 
 def _describe_unknown(action: ActionClass, names: Sequence[str]) -> str:
   """A line about a correction of no class."""
-  near = difflib.get_close_matches(action.name, names, n=3, cutoff=0.6)
+  near = difflib.get_close_matches(action.name[:LONGEST], names, n=3, cutoff=0.6)
   return f"  {action.where}: {action.name!r}" + (f" (did you mean {' or '.join(map(repr, near))}?)" if near else "")

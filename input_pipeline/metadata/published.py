@@ -26,6 +26,8 @@ CLASS_FILES = ("classes620_label_defn.json", "classes_label_defn.json")
 CLASS_LISTS = tuple(f"{name}_class_idxs.json" for name in SETS)
 VIDEO_LISTS = {name: (f"{name}_video_names.json", f"{name}_video_metas.jsonl") for name in SETS}
 CLASS_VECTORS = "labels_glove42b.npy"
+CLASSIFIER_ROWS = "pretsm.k400.fc.weight.npy"
+WORD_TABLE = "word.glove42b"      # with a suffix of `vectors.TABLE_SUFFIXES`
 VECTOR_NAMES = "labels_glove42b.classes.json"      # not published: the classes of vectors of one's own, by name
 FILES = (*CLASS_LISTS, *(file for pair in VIDEO_LISTS.values() for file in pair))
 
@@ -222,7 +224,7 @@ def find_extras(folder: Path, classes: Sequence[ActionClass]) -> dict[str, Path]
   readers = {
       "class_vectors.npy": (CLASS_VECTORS, lambda path: _check_class_vectors(path, classes)),
       "word_list.json": ("label_word_list.json", vectors.read_word_list),
-      "classifier_rows.npy": ("KG/pretsm.k400.fc.weight.npy", vectors.read_classifier_rows),
+      "classifier_rows.npy": (f"KG/{CLASSIFIER_ROWS}", vectors.read_classifier_rows),
   }
   extras = {}
   for name, (published, read) in readers.items():
@@ -231,7 +233,7 @@ def find_extras(folder: Path, classes: Sequence[ActionClass]) -> dict[str, Path]
       read(path)
       extras[name] = path
   for suffix in vectors.TABLE_SUFFIXES:
-    path = folder / f"word.glove42b{suffix}"
+    path = folder / f"{WORD_TABLE}{suffix}"
     if path.exists():
       return {**extras, f"word_table{suffix}": path}
   return extras

@@ -5,20 +5,27 @@
     skipped = features.fill(raw_dataset, store)      # {video index: reason}
 """
 
+import collections
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from input_pipeline import devices
 from input_pipeline.backbones import BACKBONES, load_network, with_role
 from input_pipeline.backbones.declaration import OBJECTS, ROLES
 from input_pipeline.errors import UserError
 from input_pipeline.features.extract import Extractor, extract
 from input_pipeline.features.from_files import FeatureFiles
 from input_pipeline.features.store import FeatureStore
+from input_pipeline.metadata.published import CLASS_VECTORS, CLASSIFIER_ROWS, WORD_TABLE
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.raw_dataset import RawDataset
 from input_pipeline.videos.sampling import ViewSampling
+
+NO_FEATURES = (CLASS_VECTORS, CLASSIFIER_ROWS, f"{WORD_TABLE}.npy")      # arrays that may lie beside them
+SHOWN = 10      # suffixes that an error lists
 
 
 class FeatureSource(Protocol):
@@ -45,6 +52,7 @@ class Backbones:
       num_workers: threads that decode.
       views: of a video, as they are asked for.
     """
+    devices.require()
     networks = {name: load_network(name, path) for name, path in dict(weights.values()).items()}
     by_role = [networks[weights[role][0]] for role in ROLES]
     self._extractor = Extractor(*by_role, batch_size=batch_size, views=views)
@@ -114,6 +122,7 @@ def require_consistent(options: PrepareOptions) -> None:
     if not options.features.is_dir():
       raise UserError(f"--features={options.features} is no folder; expected one that holds NAME.npy for each video, "
                       "NAME being its path below the source without extension.")
+    _require_feature_files(options.features)
     if options.concepts and not options.concept_predictions:
       raise UserError(f"--concepts={options.concepts} names objects, but with --features nothing says which of them "
                       "each video shows: give --concept_predictions=FILE too.")
@@ -124,6 +133,27 @@ def require_consistent(options: PrepareOptions) -> None:
     if not options.concepts and not options.spec.has_vocabulary:
       raise UserError(f"--concept_predictions={options.concept_predictions} needs the names of its objects: give "
                       "--concepts=concepts.jsonl.")
+
+
+def _require_feature_files(folder: Path) -> None:
+  """Raises: UserError if none of the files in a folder can be a video's feature, which says what they are instead."""
+  others, visited = collections.Counter(), set()
+  for top, folders, names in os.walk(folder, followlinks=True):
+    if os.path.realpath(top) in visited:      # a link back
+      folders.clear()
+      continue
+    visited.add(os.path.realpath(top))
+    for name in names:
+      if Path(name).suffix == ".npy" and name not in NO_FEATURES:
+        return
+      if not name.startswith("."):
+        others[Path(name).suffix or "no suffix"] += 1
+  held = ", ".join(f"{count} of {suffix}" for suffix, count in others.most_common(SHOWN)) or "none at all"
+  raise UserError(
+      f"--features={folder} holds no file .npy of a video, at any depth; files in it: {held}. Expected is one NAME.npy for "
+      "each video, NAME being its path below the source without extension: a float array (D,), or (views, D). To make "
+      "one of an .npz: np.save(\"NAME.npy\", np.load(\"NAME.npz\")[\"KEY\"]); of a .pt: "
+      "np.save(\"NAME.npy\", torch.load(\"NAME.pt\", weights_only=True).numpy()).")
 
 
 def choose_weights(given: Mapping[str, Path], own: Mapping[str, Path]) -> dict[str, tuple[str, Path]]:

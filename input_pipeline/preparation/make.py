@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,9 +165,9 @@ def _raw_dataset(options: PrepareOptions) -> RawDataset:
 def _says_how_to_go_on(work: Path) -> Iterator[None]:
   try:
     yield
-  except KeyboardInterrupt:
-    print(f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.", file=sys.stderr)
-    raise
+  except KeyboardInterrupt as interrupt:
+    raise KeyboardInterrupt(
+        f"\nInterrupted. Give the same command again to go on; what is done is kept in {work}.") from interrupt
 
 
 def _require_same(path: Path, what: str, asked_for: object, there: object) -> None:

@@ -194,7 +194,7 @@ def _read_results(run: Path, dataset: Dataset) -> dict[str, Any]:
   if not path.exists():
     raise UserError(f"--workdir={run} holds no results.json: no run was evaluated there. Give another, or do so with\n"
                     f"  python -m er_jax.main --config=configs/METHOD.py:{dataset.name} --workdir={run} --mode=eval")
-  results = files.read_json(path)
+  results = files.read_json(path, finite=False)
   if not isinstance(results, dict) or not isinstance(results.get("splits"), dict):
     raise UserError(f"{path} is not what an evaluation leaves: it has no \"splits\". Evaluate again (--mode=eval).")
   if results.get("dataset") != dataset.name:

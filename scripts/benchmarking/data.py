@@ -86,9 +86,9 @@ SIZES = {
 
 def write_bert_folder(folder: Path, size: Size) -> None:
   """Writes a BERT without weights whose vocabulary is invented words, each one token."""
-  (folder / "config.json").write_text(json.dumps(size.bert))
+  (folder / "config.json").write_text(json.dumps(size.bert), encoding="utf-8")
   pieces = [*SPECIAL_TOKENS, *_words(size)]
-  (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
+  (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
 
 
 def made_up_dataset(path: Path, size: Size) -> Dataset:

@@ -162,7 +162,7 @@ def _receive(source: Source, part: Path, have: int, noted: dict, timeout: float,
       raise Refusal(f"it serves {page} in place of the file")
     if not resumed:
       discard(part)
-      _note(part).write_text(json.dumps(note))
+      _note(part).write_text(json.dumps(note), encoding="utf-8")
     _check_room(part, (total or 0) - have)
     with open(part, "ab" if resumed else "wb") as file:
       while data:
@@ -238,7 +238,7 @@ def _note(part: Path) -> Path:
 def _read_note(part: Path, source: Source) -> tuple[int, dict]:
   """How many bytes can be built upon, and what is noted of them; 0 if they may be of another file or version."""
   try:
-    note = json.loads(_note(part).read_text())
+    note = json.loads(_note(part).read_text(encoding="utf-8"))
     if note["address"] == source.address and (note["version"] or source.sha256):
       return _size(part), note
   except (OSError, ValueError, KeyError, TypeError):

@@ -44,3 +44,23 @@ def test_text_in_another_encoding_is_refused(tmp_path):
   (tmp_path / "a.csv").write_bytes("video,class\na.mp4,b\n".encode("utf-16-le"))
   with pytest.raises(UserError, match="a.csv:1: holds a NUL character; .* Is it UTF-16"):
     files.read_text(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("value, reason", [
+    ("[" * 100_000, "nested more than 100 deep"), ('{"a":' * 5000 + "1" + "}" * 5000, "nested more than 100 deep"),
+    ("1" * 5000, "a number has 5000 digits: 1111"), ("NaN", "NaN is no finite number"),
+    ("[1, -Infinity]", "-Infinity is no finite number"), ("1e999", "1e999 is no finite number"),
+    (r'{"a": "]\"", "b": [{"a": 1}], "a": 2}', 'the field "a" is there twice')])
+def test_json_that_python_would_read_wrong_or_not_at_all_is_refused_with_its_line(tmp_path, value, reason):
+  path = tmp_path / "a.json"
+  path.write_text(f'[{{"a": "NaN"}}, {{"a": 1}},\n{value}]')
+  with pytest.raises(UserError, match=f"a.json:2: .*{reason}"):
+    files.read_json(path)
+  path.write_text(f'{{"a": 1}}\n\n{{"x": {value}}}\n')
+  with pytest.raises(UserError, match=f"a.json:3: .*{reason}"):
+    files.read_jsonl(path)
+
+
+def test_results_of_a_run_may_hold_what_is_no_number(tmp_path):
+  files.write_json(tmp_path / "a.json", {"mean": float("nan"), "std": float("inf")})
+  assert str(files.read_json(tmp_path / "a.json", finite=False)) == "{'mean': nan, 'std': inf}"

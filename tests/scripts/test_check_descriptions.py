@@ -70,6 +70,24 @@ def test_empty_very_short_and_empty_worded_descriptions_are_found():
       ("run", "is empty"), ("hop", "has 1 word"), ("sit", "says no more than the name"), ("flip", "has 3 words")]
 
 
+@pytest.mark.parametrize("text, problem", [
+    ("rock &amp; roll", "the HTML entity '&amp;'"), ("it&#39;s", "the HTML entity '&#39;'"), ("run<br>jump", "tag '<br>'"),
+    ("a cafÃ©", "UTF-8 read as something else, 'Ã©'"), ("donâ€™t", "UTF-8 read as something else, 'â€™'"),
+    ("play\u200bing", "U+200B ZERO WIDTH SPACE"), ("caf\ufffd", "U+FFFD REPLACEMENT CHARACTER"),
+    ("a\x07b", "U+0007 that is no character")])
+def test_remains_of_html_and_wrong_encodings_are_found_in_names_and_descriptions(text, problem):
+  (description, name) = check_descriptions.garbled(
+      [ActionClass("a", text), ActionClass("b", "Ünïcode 日本 R&B; if x < y > z — \"5\u00a0m\""), ActionClass(text, "c")])
+  assert (description.action.name, name.action.description) == ("a", "c")
+  assert problem in description.problem and name.problem == f"{description.problem} in its name"
+
+
+def test_descriptions_that_training_cuts_are_found():
+  given = classes(a="word " * 96, b="word " * 97, c="x." * 1000)      # and a name, a colon, [CLS] and [SEP]
+  assert [(finding.action.name, finding.problem.split(" words")[0]) for finding in check_descriptions.long(given)] == [
+      ("b", "has 98"), ("c", "has 2001")]
+
+
 def test_descriptions_of_several_classes_are_found_but_not_empty_ones():
   given = classes(a="Move the  arms.", b="", c="move the arms.", d="", e="move the arms")
   assert found(check_descriptions.repeated(given)) == [("a", "is that of 'c' too"), ("c", "is that of 'a' too")]

@@ -7,6 +7,11 @@ The examples are drawn first and kept in memory; the weights are written at the 
 and as float16, and the accuracy that is printed is the written file's on examples it was not trained on.
 """
 
+if __name__ == "__main__":
+  from input_pipeline import startup
+
+  startup.begin()
+
 import dataclasses
 import functools
 import math

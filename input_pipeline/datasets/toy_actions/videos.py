@@ -113,7 +113,8 @@ def render_missing(
   # fresh interpreter should not import all that the caller's main module does.
   command = [sys.executable, "-m", f"{__package__}.render_worker", str(source), str(seed)]
   environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-  workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=write_end, env=environment, text=True)
+  workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=write_end, env=environment, encoding="utf-8",
+                              start_new_session=True)      # Ctrl-C is for the caller, which ends them
              for _ in range(num_workers)]
   os.close(write_end)
   try:
@@ -122,7 +123,7 @@ def render_missing(
       with worker.stdin as wanted:
         wanted.writelines(f"{index}\n" for index in missing[number::num_workers])
     with Progress("render toy videos", len(indices), "videos", done=len(indices) - len(missing)) as progress:
-      with os.fdopen(read_end) as finished:
+      with os.fdopen(read_end, encoding="utf-8") as finished:
         for _ in finished:
           progress.advance()
     if any(worker.wait() for worker in workers):

@@ -81,6 +81,25 @@ def test_names_with_dollars_and_classes_and_splits_without_videos_are_drawn(tmp_
   assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_characters_that_no_font_shows_are_told_once_and_others_are_drawn_in_a_font_that_has_them(
+    tmp_path, monkeypatch, capfd, recwarn):
+  fonts = [(plots.OWN_FONT, {ord(sign) for sign in "a $^_{\\é"}), ("DejaVu Sans Mono", {ord("Ω")})]
+  monkeypatch.setattr(plots, "_installed_fonts", lambda: fonts)
+  for cached in (plots._font_of, plots._advance, plots._width, plots._say_what_no_font_shows):
+    cached.cache_clear()
+  try:
+    assert plots._fonts("aΩ\u6253Ω") == [plots.OWN_FONT, "DejaVu Sans Mono"]
+    for name in ("1", "2"):
+      page = plots._Page(3, 1)
+      page.text(0, 0, "a $é$ ^_{\\Ω \u6253\u5f00\n", 9, plots.INK, fit=2.0)
+      page.save(tmp_path / f"{name}.png")
+  finally:
+    for cached in (plots._font_of, plots._advance, plots._width):
+      cached.cache_clear()
+  assert capfd.readouterr().err.count("warning: no installed font shows \u5f00\u6253; in pictures") == 1
+  assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
+
+
 def test_pictures_need_a_name_for_each_class(tmp_path):
   with pytest.raises(ValueError, match="2 class names for 3 classes"):
     plots.write_pictures(tmp_path, "test0", predictions(np.zeros((1, 3)), [0]), ["a", "b"])

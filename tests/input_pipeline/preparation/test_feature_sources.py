@@ -145,6 +145,17 @@ def test_flags_that_do_not_go_with_features_are_refused(features, tmp_path, flag
     prepare.prepare("toy_actions", tmp_path, **{"features": features, **flags})
 
 
+def test_a_folder_of_features_in_other_files_is_told_what_it_holds(tmp_path):
+  folder = tmp_path / "others"
+  (folder / "a").mkdir(parents=True)
+  for name in ("a/1.npz", "a/2.npz", "a/3.pt", "labels_glove42b.npy"):
+    (folder / name).touch()
+  (folder / "a" / "back").symlink_to(folder)
+  with pytest.raises(UserError, match=r"others holds no file .npy of a video, at any depth; files in it: 2 of .npz, 1 of .*, "
+                                      r"1 of .*\. Expected is one NAME.npy .*np.save\("):
+    prepare.prepare("toy_actions", tmp_path, features=folder)
+
+
 def test_predictions_without_features_or_names_are_refused(features, tmp_path, monkeypatch):
   with pytest.raises(UserError, match="--concept_predictions=.* goes with --features=FOLDER only"):
     prepare.prepare("toy_actions", tmp_path, concept_predictions=tmp_path / "p.json")
