@@ -57,7 +57,8 @@ def _held(folder: Path) -> Iterator[None]:
     try:
       stack.enter_context(locks.exclusive(folder, wait=False))
     except Timeout as error:
-      raise UserError(f"Workdir {folder} is in use by another run; wait for it, or give another --workdir.") from error
+      raise UserError(f"Workdir {folder} is in use by another run; wait for it, or give another --workdir. "
+                      f"{locks.advice(folder)}") from error
     except OSError as error:
       raise UserError(f"Cannot write to workdir {folder}: {error}.") from error
     yield
