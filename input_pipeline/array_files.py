@@ -21,7 +21,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
 
+from input_pipeline import nameless_owners
 from input_pipeline.errors import UserError
+
+nameless_owners.allow()
 
 Arrays = dict[str, np.ndarray]
 

@@ -19,11 +19,13 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from input_pipeline import files, manifest
+from input_pipeline import files, manifest, nameless_owners
 from input_pipeline.datasets import DATASETS
 from input_pipeline.metadata import class_splits, concepts, descriptions
 from input_pipeline.preparation.shards import Features
 from input_pipeline.raw_dataset import SPLITS, RawDataset, VideoEntry
+
+nameless_owners.allow()
 
 UNDIVIDED = "undivided"   # how a single split "all" is stored; TFDS keeps that name for all splits together
 SHARD_BYTES = 128 << 20   # of features in a file; TFDS holds this much in memory while it writes
