@@ -23,9 +23,11 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from er_jax.run_log import BestSoFar
-from input_pipeline import paths
+from input_pipeline import nameless_owners, paths
 from input_pipeline.errors import Failure, UserError
 from input_pipeline.state_dicts import differences
+
+nameless_owners.allow()
 
 STATE, RECORD = "state", "record"
 ROOM = 1 << 20     # bytes of a checkpoint besides its arrays

@@ -1,23 +1,31 @@
-"""The data that a run and its results rest on: the prepared dataset, its manifest, class splits and descriptions, by their hashes.
+"""What a run and its results rest on, by hashes: the prepared dataset, its class splits and descriptions, a text backbone.
 
     data = provenance.of(config, dataset, config.data.corrections)      # in results.json
     # {"path": "data/ucf101_zsar/1.0.0", "manifest": {"path": ..., "sha256": ...}, "class_splits": {...},
     #  "descriptions": {"class_text": "name_description", "path": ..., "sha256": ..., "corrections": None},
-    #  "views": {"stored": 1, "average": "features"}}
-    provenance.keep(workdir, data, training=True, write=True)      # refuses to train on with other data than the run began with
+    #  "views": {"stored": 1, "average": "features"}, "text_backbone": {"path": ..., "files": {"vocab.txt": ..., ...}}}
+    provenance.keep(workdir, config, data, training=True, write=True)      # refuses to train on with others than at first
+
+Where all this lies is no matter: a run, its data and its text backbone may move.
 """
 
+import copy
+import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from er_jax.text.tower import TOWERS
 from input_pipeline import files, manifest, paths
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import descriptions
 
 DATA_FILE = "data.json"      # in a workdir
+NAME_OR_PATH, INIT_FROM = "model.text_backbone.name_or_path", "init_from"
+PLACES = frozenset({NAME_OR_PATH, INIT_FROM})      # fields of a config whose content is compared
 
 
 def of(config: ConfigDict, dataset: Dataset, corrected: str | Path | None) -> dict[str, Any]:
@@ -30,10 +38,12 @@ def of(config: ConfigDict, dataset: Dataset, corrected: str | Path | None) -> di
 
   Returns:
     "path" of the dataset; "manifest" and "class_splits", None for a dataset without; "descriptions", with "corrections"
-    None or the file and the number of classes that it describes otherwise; "views".
+    None or the file and the number of classes that it describes otherwise; "views"; "text_backbone", None where it is
+    made of the dataset alone.
 
   Raises:
-    UserError: the manifest was changed since it was written, or the class splits are not those that it lists.
+    UserError: the manifest was changed since it was written, the class splits are not those that it lists, or the files
+      of the text backbone are not there.
   """
   where, splits, listed = (dataset.path / name for name in (manifest.NAME, "class_splits.json", "classes.jsonl"))
   corrections = None
@@ -45,38 +55,111 @@ def of(config: ConfigDict, dataset: Dataset, corrected: str | Path | None) -> di
           "manifest": manifest.cite(where, dataset.classes, dataset.class_splits) if where.exists() else None,
           "class_splits": files.cite(splits) if splits.exists() else None,
           "descriptions": {"class_text": config.data.class_text, **files.cite(listed), "corrections": corrections},
-          "views": {"stored": dataset.num_views, "average": config.data.average_views}}
+          "views": {"stored": dataset.num_views, "average": config.data.average_views},
+          "text_backbone": _text_backbone(config)}
 
 
-def keep(workdir: Path, data: dict[str, Any], training: bool, write: bool) -> None:
+def keep(workdir: Path, config: ConfigDict, data: dict[str, Any], training: bool, write: bool) -> None:
   """Notes in a workdir what its training rests on; another time, compares.
 
   Args:
     workdir: of one model.
+    config: of the run as it is now.
     data: from `of`.
     training: whether the run is to train (on); if it is only to be evaluated, other videos are no matter.
     write: whether this process writes files.
 
   Raises:
-    UserError: the run was trained with other videos, classes, class splits or descriptions.
+    UserError: the run was trained with other videos, classes, class splits, descriptions or another text backbone.
   """
   path = workdir / DATA_FILE
   if not path.exists():
     if training and write:
-      files.write_json(path, data)
+      files.write_json(path, {**data, "init_from": _folder(config.init_from)})
     return
-  then, now = (_hashes(found) for found in (files.read_json(path), data))
-  if not training:
-    then, now = ({**hashes, "videos (manifest.json)": None} for hashes in (then, now))
-  different = [what for what in now if then[what] != now[what]]
+  kept = files.read_json(path)
+  then, now = (_hashes(found, config, training) for found in (kept, data))
+  if "text_backbone" not in kept:      # by an earlier version: see `is_same_place`
+    now = {what: now[what] for what in then}
+  different = [what for what in {**then, **now} if then.get(what) != now.get(what)]
   if different:
     raise UserError(f"{workdir} was trained with other data than {data['path']} has now: different are its "
                     f"{', '.join(different)}. What it was trained with is in {path}. Give another --workdir, or the old "
                     "data.")
 
 
-def _hashes(data: dict[str, Any]) -> dict[str, str | None]:
+def is_same_place(workdir: Path, config: ConfigDict, field: str, was: str) -> bool:
+  """Whether a field that names a folder, and was another text when the run began, means the same content.
+
+  Runs of earlier versions did not keep hashes: then what lies in both places is compared; if one is gone, the names of
+  the folders are, which is said on stderr.
+
+  Args:
+    workdir: of one model.
+    config: of the run as it is now.
+    field: one of `PLACES`.
+    was: its value when the run began.
+  """
+  kept = files.read_json(workdir / DATA_FILE) if (workdir / DATA_FILE).exists() else {}
+  if field == NAME_OR_PATH:
+    if "text_backbone" in kept:
+      return True      # `keep` compares it
+    if TOWERS.load(config.model.text_backbone.kind).files is None:
+      return True      # nothing is read there
+    is_now, other = config.model.text_backbone.name_or_path, copy.deepcopy(config)
+    other.model.text_backbone.name_or_path = was
+    now, then = (_hashes_of_tower(_text_backbone(of), config, training=False) if _is_folder(path) else None
+                 for of, path in ((config, is_now), (other, was)))
+  else:
+    is_now = config.init_from
+    now, then = _folder(is_now), kept.get("init_from") or _folder(was)
+    now, then = (found and found["sha256"] for found in (now, then))
+  if now is not None and then is not None:
+    return now == then
+  if not is_now or not was or Path(is_now).name != Path(was).name:
+    return False
+  print(f"warning: config.{field} is {is_now!r}, was {was!r}, which cannot be compared any more; it is taken for the same "
+        "by its name.", file=sys.stderr)
+  return True
+
+
+def _text_backbone(config: ConfigDict) -> dict[str, Any] | None:
+  """Path and hashes of the files that the text backbone is made of besides the dataset; None if there are none."""
+  if "text_backbone" not in config.model:
+    return None
+  backbone = config.model.text_backbone
+  files_of = TOWERS.load(backbone.kind).files
+  return files_of and {"path": backbone.name_or_path,
+                       "files": {name: files.cite(path)["sha256"] for name, path in files_of(backbone).items()}}
+
+
+def _folder(path: str) -> dict[str, str] | None:
+  """Path and hash of a folder with all that is in it; None if there is none."""
+  if not _is_folder(path):
+    return None
+  digest = hashlib.sha256()
+  for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
+    digest.update(f"{file.relative_to(path).as_posix()}\0{files.cite(file)['sha256']}\n".encode())
+  return {"path": path, "sha256": digest.hexdigest()}
+
+
+def _is_folder(path: str) -> bool:
+  return bool(path) and Path(path).is_dir()
+
+
+def _hashes(data: dict[str, Any], config: ConfigDict, training: bool) -> dict[str, str | None]:
   texts = data["descriptions"]
-  files_of = {"videos (manifest.json)": data["manifest"], "class splits (class_splits.json)": data["class_splits"],
-              "classes (classes.jsonl)": texts, "corrections": texts["corrections"]}
-  return {what: file and file["sha256"] for what, file in files_of.items()}
+  files_of = {"videos (manifest.json)": data["manifest"] if training else None,
+              "class splits (class_splits.json)": data["class_splits"], "classes (classes.jsonl)": texts,
+              "corrections": texts["corrections"]}
+  return {**{what: file and file["sha256"] for what, file in files_of.items()},
+          **_hashes_of_tower(data.get("text_backbone"), config, training)}
+
+
+def _hashes_of_tower(backbone: dict[str, Any] | None, config: ConfigDict, training: bool) -> dict[str, str]:
+  """Those of its files that matter: a checkpoint has the weights."""
+  if not backbone:
+    return {}
+  weights = TOWERS.load(config.model.text_backbone.kind).weights
+  return {f"text backbone ({name})": digest for name, digest in backbone["files"].items()
+          if training or name not in weights}

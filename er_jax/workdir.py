@@ -42,10 +42,10 @@ def claim(folder: Path, config: ConfigDict, data: dict[str, Any] | None, mode: s
   """
   is_main = jax.process_index() == 0
   with _held(folder) if is_main else contextlib.nullcontext():
-    if data is not None and compare:
-      provenance.keep(folder, data, training=mode != "eval", write=is_main)
     if compare:
-      _require_same_config(folder, config, mode)
+      _require_same_config(folder, config, mode, is_model=data is not None)
+    if data is not None and compare:
+      provenance.keep(folder, config, data, training=mode != "eval", write=is_main)
     if is_main and (mode != "eval" or not (folder / CONFIG_FILE).exists()):
       files.write_json(folder / CONFIG_FILE, config.to_dict())
     yield
@@ -57,7 +57,8 @@ def _held(folder: Path) -> Iterator[None]:
     try:
       stack.enter_context(locks.exclusive(folder, wait=False))
     except Timeout as error:
-      raise UserError(f"Workdir {folder} is in use by another run; wait for it, or give another --workdir.") from error
+      raise UserError(f"Workdir {folder} is in use by another run; wait for it, or give another --workdir. "
+                      f"{locks.advice(folder)}") from error
     except OSError as error:
       raise UserError(f"Cannot write to workdir {folder}: {error}.") from error
     yield
@@ -68,7 +69,11 @@ def as_written(config: ConfigDict) -> dict[str, Any]:
   return json.loads(json.dumps(config.to_dict()))
 
 
-def _require_same_config(folder: Path, config: ConfigDict, mode: str) -> None:
+def _require_same_config(folder: Path, config: ConfigDict, mode: str, is_model: bool) -> None:
+  """Places of files are compared by what lies there, where the folder is that of a model.
+
+  Raises: UserError with every field that must be as it was and is not.
+  """
   path = folder / CONFIG_FILE
   if not path.exists():
     return
@@ -79,6 +84,10 @@ def _require_same_config(folder: Path, config: ConfigDict, mode: str) -> None:
   fixed -= CHANGEABLE_FIELDS
   if mode != "eval" and config.optimizer.decay_steps == 0:
     fixed |= {"num_epochs"}      # the schedule's length
-  if different := sorted(name for name in fixed if ours.get(name) != theirs.get(name)):
+  different = {name for name in fixed if ours.get(name) != theirs.get(name)}
+  moved = different & provenance.PLACES
+  different -= {name for name in moved if not is_model or (
+      name in ours and name in theirs and provenance.is_same_place(folder, config, name, theirs[name]))}
+  if different := sorted(different):
     fields = "\n".join(f"  config.{name} is {ours.get(name)!r}, was {theirs.get(name)!r}" for name in different)
     raise UserError(f"{folder} holds a run of another config:\n{fields}\nGive another --workdir, or the old values.")

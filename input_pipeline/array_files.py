@@ -22,8 +22,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
 
-from input_pipeline import devices, paths
+from input_pipeline import devices, nameless_owners, paths
 from input_pipeline.errors import UserError
+
+nameless_owners.allow()
 
 Arrays = dict[str, np.ndarray]
 

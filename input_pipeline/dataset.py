@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from input_pipeline import files, paths
+from input_pipeline import files, nameless_owners, paths
 from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import class_splits as splits_lib
@@ -36,6 +36,8 @@ from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
 from input_pipeline.raw_dataset import PARTS, divides_videos
 from input_pipeline.videos.find_files import find_video
+
+nameless_owners.allow()
 
 FEATURES_IN_MEMORY = 2 << 30     # bytes of a split's features; larger ones stay on disk
 READ_CHUNK = 512                 # records read at a time

@@ -51,16 +51,29 @@ def cite(path: str | os.PathLike, classes: Sequence[ActionClass], class_splits: 
   Raises:
     UserError: it was changed, so that its hash is not that of its content; or it lists other classes or splits.
   """
-  content = files.read_json(path)
-  claimed = content.pop("sha256", None) if isinstance(content, dict) else None
-  if claimed is None or claimed != _hash(content):
-    raise UserError(f"{path} is not as it was written: its sha256 is not that of its content. Prepare the dataset again.")
+  content, claimed = _read(path)
   names = [action.name for action in classes]
   in_use = [_names(split, names) for split in class_splits]
   if content["classes"] != names or [{part: split[part] for part in ClassSplit._fields} for split in content["splits"]] != in_use:
     raise UserError(f"{path} lists other classes or class splits than classes.jsonl and class_splits.json beside it. "
                     "Prepare the dataset again.")
   return {"path": str(path), "sha256": claimed}
+
+
+def videos(path: str | os.PathLike) -> dict[tuple[str, str], str]:
+  """The class of each video that a manifest lists, by (split, name). Raises: UserError if it was changed."""
+  content, _ = _read(path)
+  return {(split, name): class_name for split, classes in content["videos"].items()
+          for class_name, names in classes.items() for name in names}
+
+
+def _read(path: str | os.PathLike) -> tuple[dict[str, Any], str]:
+  """Content and hash. Raises: UserError if they do not belong together."""
+  content = files.read_json(path)
+  claimed = content.pop("sha256", None) if isinstance(content, dict) else None
+  if claimed is None or claimed != _hash(content):
+    raise UserError(f"{path} is not as it was written: its sha256 is not that of its content. Prepare the dataset again.")
+  return content, claimed
 
 
 def _content(dataset: str, raw_dataset: RawDataset, written: Container[int]) -> dict[str, Any]:

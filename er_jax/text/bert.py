@@ -96,4 +96,5 @@ def _module_of(config: ConfigDict, arrays: Arrays, dtype: jnp.dtype) -> nn.Modul
 
 
 TOWER: TowerSpec = TowerSpec(_build, _module_of, {
-    f"bert/{ours}": f"bert.{theirs}" for ours, theirs in bert_weights.NAMES.items()})
+    f"bert/{ours}": f"bert.{theirs}" for ours, theirs in bert_weights.NAMES.items()},
+    files=lambda config: bert_weights.files_of(config.name_or_path), weights=frozenset({bert_weights.WEIGHTS}))

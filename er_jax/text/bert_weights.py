@@ -21,7 +21,8 @@ from input_pipeline import files, paths
 from input_pipeline.errors import UserError, unknown
 from input_pipeline.state_dicts import Unneeded, kernels_transposed, to_variables
 
-FILES = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
+WEIGHTS = "model.safetensors"
+FILES = ("config.json", "vocab.txt", "tokenizer_config.json", WEIGHTS)
 HIDDEN_ACTIVATIONS = ("gelu", "gelu_new", "relu")
 
 
@@ -119,7 +120,7 @@ def load_bert(name_or_path: str) -> tuple[BertConfig, dict | None, Path]:
   config = _read_config(folder / "config.json")
   if not (folder / "vocab.txt").is_file():
     raise UserError(f"{folder} has no vocab.txt, the list of word pieces that BERT's tokenizer needs.")
-  weights = folder / "model.safetensors"
+  weights = folder / WEIGHTS
   if not weights.is_file():
     others = sorted(path.name for path in folder.glob("pytorch_model*")) + sorted(
         path.name for path in folder.glob("model*.safetensors*"))
@@ -128,6 +129,12 @@ def load_bert(name_or_path: str) -> tuple[BertConfig, dict | None, Path]:
                       f"Save the model with transformers' save_pretrained to get that file.")
     return config, None, folder
   return config, params_from_state_dict(config, _read_safetensors(weights), source=str(weights)), folder
+
+
+def files_of(name_or_path: str) -> dict[str, Path]:
+  """Those of a BERT's files that are there, by name. Raises: UserError if there is no such folder or id."""
+  folder = _folder(name_or_path)
+  return {name: folder / name for name in FILES if (folder / name).is_file()}
 
 
 def params_from_state_dict(config: BertConfig, state: Mapping[str, np.ndarray],

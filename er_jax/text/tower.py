@@ -11,6 +11,7 @@ distinct text, and the module goes on from `texts.hidden` where that is given.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -59,8 +60,13 @@ class TowerSpec:
     published_names: (our pattern, published template) of each parameter below "text_backbone", as in `MethodSpec`.
     require_trainable: (config, dataset) raises UserError if the dataset lacks what training needs, though not
       evaluation.
+    files: (config) -> the files besides the dataset that the tower is made of, by name, wherever they lie; raises
+      UserError if they are not there. None if it is made of the dataset alone.
+    weights: the names of those that only the start of a training depends on.
   """
   build: Callable[[ConfigDict, jnp.dtype, Any, bool], TextTower]
   module_of: Callable[[ConfigDict, Arrays, jnp.dtype], nn.Module]
   published_names: Mapping[str, str]
   require_trainable: Callable[[ConfigDict, Dataset], None] = _nothing_needed
+  files: Callable[[ConfigDict], Mapping[str, Path]] | None = None
+  weights: frozenset[str] = frozenset()

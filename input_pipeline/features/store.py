@@ -78,6 +78,7 @@ class FeatureStore:
     """
     self.folder = folder
     self._where: dict[int, tuple[int, int]] = {}     # video index -> chunk number, row
+    self._stamps: dict[int, Stamp] = {}
     self._waiting: list[tuple[int, Stamp, VideoFeatures]] = []
     self._last_flush = time.monotonic()
     self._num_chunks = 0
@@ -89,7 +90,7 @@ class FeatureStore:
       (stamps,) = self._read(number, ("stamps",)).values()
       for row, (index, size, modified) in enumerate(stamps.tolist()):
         if entries is None or stamp(entries[index].path) == (size, modified):
-          self._where[index] = number, row
+          self._where[index], self._stamps[index] = (number, row), Stamp(size, modified)
 
   def __contains__(self, index: int) -> bool:
     return index in self._where
@@ -102,6 +103,10 @@ class FeatureStore:
     number, row = self._where[index]
     chunk = self._load(number)
     return VideoFeatures(*(chunk[field][row] for field in VideoFeatures._fields))
+
+  def stamp(self, index: int) -> Stamp:
+    """What the file of video `index` was when it was read. Raises: KeyError if there are no flushed features of it."""
+    return self._stamps[index]
 
   def add(self, index: int, read_as: Stamp, features: VideoFeatures) -> None:
     """Keeps the features of video `index`, whose file had the stamp `read_as`; writes a chunk now and then."""
@@ -118,6 +123,7 @@ class FeatureStore:
       with files.replacing(self._path(self._num_chunks)) as file:
         np.savez(file, allow_pickle=False, **arrays)
       self._where.update((index, (self._num_chunks, row)) for row, (index, _, _) in enumerate(self._waiting))
+      self._stamps.update((index, read_as) for index, read_as, _ in self._waiting)
       self._num_chunks += 1
       self._waiting = []
     self._last_flush = time.monotonic()

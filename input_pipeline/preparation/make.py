@@ -4,18 +4,19 @@
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from input_pipeline import files, locks
+from input_pipeline import dataset_spec, files, locks
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.concepts import read_concepts
-from input_pipeline.preparation import beam, shards, write
-from input_pipeline.preparation.feature_sources import describe, feature_source, require_consistent
+from input_pipeline.preparation import beam, made_of, shards, write
+from input_pipeline.preparation.feature_sources import describe, feature_source, reads_files, require_consistent
 from input_pipeline.preparation.find_shards import SHOWN, work_to_merge
-from input_pipeline.preparation.options import PrepareOptions
+from input_pipeline.preparation.options import PATHS, PrepareOptions
 from input_pipeline.preparation.shards import Shard
 from input_pipeline.raw_dataset import RawDataset
 from input_pipeline.videos.find_files import describe as describe_counts
@@ -101,33 +102,74 @@ def _is_prepared(options: PrepareOptions, path: Path) -> bool:
   """Whether the dataset is at `path`. Raises: UserError if it was made from something else than is asked for."""
   if not path.exists():
     return False
-  made_of = _read_source(path)
-  if options.source or options.from_features_alone:
-    _require_same(path, "its source", options.root.resolve(), Path(made_of["root"]).resolve())
+  source = made_of.read(path)
   asked_for = options.given() | (vars(options.views) if options.weights else {})     # both are in the fingerprint
-  chosen = {**vars(ViewSampling()), **made_of.get("views", {}), **made_of.get("options", {})}
+  chosen = {**vars(ViewSampling()), **source.get("views", {}), **source.get("options", {})}
   for name, value in asked_for.items():
+    if name in PATHS and Path(value).exists():
+      continue      # its content is compared, wherever it lies
     if name in chosen or name != "metadata":      # which datasets made by earlier versions do not tell
       _require_same(path, f"its --{name}", value, chosen.get(name))
   if options.weights:
     _require_same(path, "the fingerprint of its weights", feature_source(options).fingerprint(),
-                  made_of.get("fingerprint"))
+                  source.get("fingerprint"))
   there = path / "concepts.jsonl"
   if options.concepts and (not there.exists() or options.vocabulary != read_concepts(there)):
     _require_same(path, "its vocabulary", options.concepts, there if there.exists() else "none")
+  _require_same_content(options, path, source)
   print(f"{options.dataset} is already prepared in {path}.")
   return True
 
 
-def _read_source(path: Path) -> dict[str, Any]:
-  """What the dataset at `path` was made from. Raises: UserError if its source.json does not say."""
-  made_of = files.read_json(path / "source.json")
-  if not isinstance(made_of, dict) or not isinstance(made_of.get("root"), str) or not all(
-      isinstance(made_of.get(field, {}), dict) for field in ("views", "options")):
-    raise UserError(f"{path / 'source.json'} does not say what the dataset was made from: expected an object with "
-                    f"\"root\", \"views\" and \"options\", got {str(made_of)[:80]}. Delete {path} and give this "
-                    "command again.")
-  return made_of
+def _require_same_content(options: PrepareOptions, path: Path, source: dict[str, Any]) -> None:
+  """Compares the lists, texts and files that the dataset at `path` was made of with those that are there now.
+
+  Where they are gone, or may be others, it says so on stderr. Where they lie elsewhere now, the dataset remembers that.
+
+  Raises:
+    UserError: something is not as it was, or what is asked for lies elsewhere and cannot be compared.
+  """
+  names = ("source", "concepts", *dataset_spec.OPTIONS, "features", "concept_predictions")
+  given = {name: value for name in names if (value := getattr(options, name)) is not None}
+  now = made_of.options_as_made(options.dataset, options.data_dir, source, **given)
+  is_elsewhere = now.root.resolve() != Path(source["root"]).resolve()
+  must_be_there = is_elsewhere and bool(options.source or options.from_features_alone)
+  beginning = f"its source is {source['root']}, asked for is {now.root}" if is_elsewhere else "it has changed since"
+  try:
+    if not now.root.is_dir():      # or it would perhaps be made
+      raise UserError(f"There is no folder {now.root}.")
+    raw_dataset = now.raw_dataset()
+    found, videos = made_of.differences(raw_dataset, path), made_of.video_differences(raw_dataset, path)
+    if reads_files(now) and feature_source(now).fingerprint() != source.get("fingerprint"):
+      found.append("its object predictions are not those in the file as it is now")
+  except (UserError, OSError) as error:
+    if must_be_there:
+      raise UserError(f"{_from_something_else(path, beginning)}\n{error}") from error
+    print(f"warning: {path} could not be compared with what it was made of: {error}", file=sys.stderr)
+    return
+  found += videos.certain
+  for which, what, is_another in ((videos.gone, "are not there any more", must_be_there),
+                                  (videos.touched, "have their size, but another time of change", reads_files(now))):
+    if which:
+      what = f"{len(which)} of {videos.count} files {what}, such as {which[0]}"
+      if is_another:
+        found.append(what)
+      else:
+        print(f"warning: Of what {path} was made of, {what}. Their content was not compared.", file=sys.stderr)
+  if found:
+    raise UserError("\n".join([_from_something_else(path, beginning), *(f"  {difference}" for difference in found)]))
+  _remember(path, source, now)
+
+
+def _remember(path: Path, source: dict[str, Any], now: PrepareOptions) -> None:
+  """Writes down where what a dataset was made of lies now, if that is another place and can be written."""
+  chosen = source.get("options", {})
+  places = {"root": str(now.root), "options": chosen | {
+      name: value for name, value in now.chosen().items() if name in PATHS and name in chosen}}
+  if now.root.resolve() != Path(source["root"]).resolve() or places["options"] != chosen:
+    print(f"The source of {path} was {source['root']}, and is {now.root} now.")
+    with contextlib.suppress(OSError):      # it may be there to be read only
+      files.write_json(path / "source.json", {**source, **places})
 
 
 def _fill_shard(options: PrepareOptions, shard: Shard) -> Path:
@@ -173,6 +215,9 @@ def _says_how_to_go_on(work: Path) -> Iterator[None]:
 def _require_same(path: Path, what: str, asked_for: object, there: object) -> None:
   """Raises: UserError if the dataset at `path` was not made from what is asked for."""
   if asked_for != there:
-    raise UserError(
-        f"{path} is prepared already, but from something else: {what} is {there}, asked for is {asked_for}. "
-        "Give another --data_dir, or delete that folder and give this command again.")
+    raise UserError(_from_something_else(path, f"{what} is {there}, asked for is {asked_for}"))
+
+
+def _from_something_else(path: Path, what: str) -> str:
+  return (f"{path} is prepared already, but from something else: {what}. Give another --data_dir, or delete that folder "
+          "and give this command again.")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from input_pipeline import files, locks
 from input_pipeline.errors import UserError
-from input_pipeline.features.store import CHUNKS_IN_MEMORY, FeatureStore, VideoFeatures
+from input_pipeline.features.store import CHUNKS_IN_MEMORY, FeatureStore, Stamp, VideoFeatures
 from input_pipeline.near_names import NO_FILE
 from input_pipeline.preparation.feature_sources import FeatureSource
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
@@ -71,6 +71,11 @@ class Features:
     """Raises: KeyError if the shard of video `index` holds none."""
     position, shard = divmod(index, len(self._stores))
     return self._stores[shard][position]
+
+  def stamp(self, index: int) -> Stamp:
+    """What the file of video `index` was when it was read. Raises: KeyError if its shard holds no features of it."""
+    position, shard = divmod(index, len(self._stores))
+    return self._stores[shard].stamp(position)
 
 
 class Extraction(NamedTuple):

@@ -19,11 +19,14 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from input_pipeline import files, manifest
+from input_pipeline import files, manifest, nameless_owners
 from input_pipeline.datasets import DATASETS
 from input_pipeline.metadata import class_splits, concepts, descriptions
+from input_pipeline.preparation import made_of
 from input_pipeline.preparation.shards import Features
 from input_pipeline.raw_dataset import SPLITS, RawDataset, VideoEntry
+
+nameless_owners.allow()
 
 UNDIVIDED = "undivided"   # how a single split "all" is stored; TFDS keeps that name for all splits together
 SHARD_BYTES = 128 << 20   # of features in a file; TFDS holds this much in memory while it writes
@@ -115,7 +118,7 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
   def _write_beside(self) -> None:
     """The files beside the examples; `data_path` is the unfinished folder while TFDS generates."""
-    folder, raw_dataset = self.data_path, self._content.raw_dataset
+    folder, raw_dataset, store = self.data_path, self._content.raw_dataset, self._content.store
     descriptions.write_classes(folder / "classes.jsonl", raw_dataset.classes)
     if raw_dataset.concepts:
       concepts.write_concepts(folder / "concepts.jsonl", raw_dataset.concepts)
@@ -124,8 +127,10 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     skipped = [{"name": raw_dataset.entries[index].name, "reason": reason}
                for index, reason in sorted(self._content.skipped.items())]
     files.write_jsonl(folder / "skipped.jsonl", skipped)
+    made_of.write_videos(folder / made_of.VIDEOS, [(entry, store.stamp(index)) for index, entry in enumerate(
+        raw_dataset.entries) if index in store])
     files.write_json(folder / "source.json", self._content.source)
-    manifest.write(folder / manifest.NAME, self.name, raw_dataset, self._content.store)
+    manifest.write(folder / manifest.NAME, self.name, raw_dataset, store)
     for name, path in raw_dataset.extras.items():
       shutil.copyfile(path, folder / name)
 

@@ -45,7 +45,7 @@ def write(options: PrepareOptions, raw_dataset: RawDataset, work: Path) -> Path:
   counts = _counts(raw_dataset, whole)
   _require_some(raw_dataset, whole.skipped, options.root)
   made_of = {"root": str(options.root), "extraction": work.name, **whole.source,
-             "options": options.chosen(), **counts}
+             "options": options.chosen(), "concepts": options.concepts and str(options.concepts), **counts}
   _write(options, Content(raw_dataset, whole.features, whole.skipped, made_of), work)
   _remove_extractions(options, work.name)
   path = dataset_path(options)

@@ -24,6 +24,7 @@ from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.features.from_files import BadFile, read_feature
 from input_pipeline.near_names import no_file
+from input_pipeline.preparation import made_of
 from input_pipeline.preparation.feature_sources import reads_files
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.progress import Progress
@@ -139,10 +140,8 @@ def check_prepared(raw_dataset: RawDataset, dataset: Dataset) -> tuple[np.ndarra
       problems[index] = "not in the prepared dataset"
 
   remarks = _not_expected(f"{dataset.path} holds", [name for _, name in examples.keys() - keys])
-  if stored_names != names:
-    remarks.append(f"{dataset.path} has other classes than the lists, or in another order.")
-  elif dataset.class_splits != raw_dataset.class_splits:
-    remarks.append(f"{dataset.path} has other class splits than those that are asked for.")
+  remarks += [f"{dataset.path} is not of what there is now: {difference}."
+              for difference in made_of.differences(raw_dataset, dataset.path)]
   path = dataset.path / manifest.NAME
   if path.exists():
     manifest.cite(path, dataset.classes, dataset.class_splits)     # raises if it was changed

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from input_pipeline import dataset_spec, files, paths
+from input_pipeline import paths
 from input_pipeline.dataset import dataset_path
 from input_pipeline.errors import UserError
+from input_pipeline.preparation import made_of
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.raw_dataset import PARTS, RawDataset
 
@@ -46,16 +47,7 @@ def options_of(dataset: str, data_dir: str | Path, **given: Any) -> PrepareOptio
   path = dataset_path(data_dir, dataset)
   if path is None:
     return PrepareOptions(dataset, data_dir, **given)
-  made_of = files.read_json(path / "source.json")
-  if not isinstance(made_of, dict) or "root" not in made_of:
-    raise UserError(f"{path / 'source.json'} does not say what the dataset was made from; prepare it again.")
-  chosen = made_of.get("options", {})
-  recorded = {name: chosen[name] for name in dataset_spec.OPTIONS if name in chosen} | made_of.get("views", {})
-  if not {"source", "features"} & given.keys():
-    features = chosen.get("features")
-    recorded |= {"features": features} if features else {}
-    recorded |= {"source": made_of["root"]} if made_of["root"] != features else {}
-  return PrepareOptions(dataset, data_dir, **{**recorded, **given})
+  return made_of.options_as_made(dataset, data_dir, made_of.read(path), **given)
 
 
 def expected(options: PrepareOptions) -> RawDataset:

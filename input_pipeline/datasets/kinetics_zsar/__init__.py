@@ -107,7 +107,7 @@ def read_listed(source: Path, metadata: Path, suffixes: frozenset[str] = VIDEO_S
   wanted = keys | {key[0] for key in keys if isinstance(key, tuple)}
   if any(video_key(os.path.splitext(name)[0]) in wanted for _, _, names in os.walk(source) for name in names):
     return None
-  return RawDataset(entries, lists.classes, [], lists.splits, {})
+  return RawDataset(entries, lists.classes, [], lists.splits, published.find_extras(lists.folder, lists.classes))
 
 
 def _entry(root: Path, video: ListedVideo, path: Path | None, features: bool) -> VideoEntry:
