@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -75,3 +76,25 @@ def test_a_full_disk_leaves_no_checkpoint_that_looks_whole(tmp_path, bert_folder
   steps = [(json.loads(line)["step"], json.loads(line).get("split"))
            for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
   assert len(steps) == len(set(steps)) and (3, None) in steps
+
+
+def test_checkpoint_that_holds_what_is_not_finite_is_refused(tmp_path):
+  good, bad = state_at(3), state_at(3)
+  bad.params["devise"]["kernel"][1, 0] = np.nan
+  array_files.write_orbax(tmp_path / "converted", bad.params)
+  checkpoints = Checkpoints(tmp_path / "run")
+  checkpoints.save(bad, BestSoFar())
+  for read in (lambda: checkpoints_lib.load_params(tmp_path / "converted", good.params),
+               lambda: checkpoints_lib.load_params(tmp_path / "run" / "3", good.params),
+               lambda: checkpoints.restore(like=good)):
+    with pytest.raises(UserError, match="holds numbers that are not finite, in (params/)?devise/kernel"):
+      read()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
+def test_converted_parameters_of_another_width_come_as_ours(tmp_path, dtype):
+  params = state_at(3).params
+  array_files.write_orbax(tmp_path / "converted", {"devise": {"kernel": params["devise"]["kernel"].astype(dtype)}})
+  loaded = checkpoints_lib.load_params(tmp_path / "converted", params)
+  assert loaded["devise"]["kernel"].dtype == np.float32
+  np.testing.assert_array_equal(loaded["devise"]["kernel"], 3.0)
