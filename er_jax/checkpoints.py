@@ -31,6 +31,7 @@ nameless_owners.allow()
 
 STATE, RECORD = "state", "record"
 ROOM = 1 << 20     # bytes of a checkpoint besides its arrays
+SHOWN = 5           # arrays that an error names
 UNFINISHED = ".orbax-checkpoint-tmp"     # in the name of a folder that a killed run was writing
 
 
@@ -95,7 +96,7 @@ class Checkpoints:
       step: one that was kept.
 
     Raises:
-      UserError: if there is none, or it belongs to another model; names what differs.
+      UserError: if there is none, it belongs to another model, or holds what is not finite; names what is wrong.
     """
     step = self.latest_step if step is None else step
     if step is None or step not in self._manager.all_steps():
@@ -103,6 +104,7 @@ class Checkpoints:
     _check_same(self._shapes(step), like, self._folder / str(step))
     restored = self._manager.restore(step, args=ocp.args.Composite(
         **{STATE: ocp.args.StandardRestore(_abstract(like)), RECORD: ocp.args.JsonRestore()}))
+    _check_finite(restored[STATE], self._folder / str(step))
     return restored[STATE], BestSoFar.from_json(restored[RECORD])
 
   def best_so_far(self) -> BestSoFar:
@@ -138,7 +140,7 @@ def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> 
     may_be_alone: name of a parameter that a checkpoint may hold without any other.
 
   Raises:
-    UserError: if there is no checkpoint, or it belongs to another model: lists the names that differ.
+    UserError: if there is no checkpoint, or it belongs to another model, or holds what is not finite: lists the names.
   """
   path = Path(path).absolute()
   if not path.is_dir():
@@ -163,7 +165,9 @@ def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> 
     restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
     restored = checkpointer.restore(folder, args=ocp.args.PyTreeRestore(
         wanted, restore_args=restore_args, partial_restore=True))
-    return restored["params"] if of_run else restored
+    params = jax.tree.map(lambda leaf, value: np.asarray(value, leaf.dtype), wanted, restored)
+    _check_finite(params, path)
+    return params["params"] if of_run else params
 
 
 def _require_room(folder: Path, size: int) -> None:
@@ -181,13 +185,29 @@ def _abstract(tree: Any) -> Any:
   return jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree)
 
 
-def _shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
+def not_finite(tree: Any) -> list[str]:
+  """Names of the arrays of a tree that hold NaN or infinity."""
+  return [name for name, leaf in _by_name(tree).items() if not np.isfinite(leaf).all()]
+
+
+def _by_name(tree: Any) -> dict[str, Any]:
   leaves = jax.tree_util.tree_leaves_with_path(getattr(tree, "tree", tree))      # of Orbax's metadata, or of arrays
-  return {"/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path):
-          tuple(leaf.shape) for path, leaf in leaves}
+  return {"/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): leaf
+          for path, leaf in leaves}
+
+
+def _shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
+  return {name: tuple(leaf.shape) for name, leaf in _by_name(tree).items()}
 
 
 def _check_same(found: dict[str, tuple[int, ...]], like: Any, path: Path) -> None:
   if problems := differences(found, _shapes_of(like)):
     raise UserError(f"The checkpoint {path} is of another model than the config describes; give the config that it was "
                     "trained with, or another checkpoint:\n" + "\n".join(problems))
+
+
+def _check_finite(tree: Any, path: Path) -> None:
+  if names := not_finite(tree):
+    raise UserError(f"The checkpoint {path} holds numbers that are not finite, in {', '.join(names[:SHOWN])}"
+                    f"{', ...' * (len(names) > SHOWN)}: what wrote it had gone wrong, or it is damaged. Give another, or "
+                    "train anew in another workdir.")

@@ -22,7 +22,7 @@ from er_jax.steps import Steps, device_banks
 from er_jax.types import Array
 from input_pipeline import files, paths
 from input_pipeline.dataset import Dataset
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.loaders import ExampleSet, eval_batches, examples
 
 
@@ -41,6 +41,7 @@ class Evaluator:
     config = experiment.config
     self._videos, self._builder, self._parallel = videos, builder, experiment.parallel
     self._batch_size, self._class_ids = config.eval_batch_size, np.unique(class_ids)
+    self._class_names = [experiment.dataset.classes[index].name for index in self._class_ids]
     self._views = [videos]
     if config.data.average_views == "scores" and builder.num_views > 1:
       self._views = [videos.of_view(view) for view in range(builder.num_views)]
@@ -48,10 +49,16 @@ class Evaluator:
     self._class_set = experiment.parallel.shard(builder.class_set(self._class_ids))
 
   def __call__(self, params: Params, banks: Banks) -> Scores:
-    """All scores, of several views their mean. Arguments are on the devices."""
+    """All scores, of several views their mean. Arguments are on the devices. Raises: Failure if one is not finite."""
     embeddings = self._steps.encode_classes(params, self._class_set, banks)
     logits = [self._score(videos, params, embeddings, banks) for videos in self._views]
-    return Scores(self._videos, self._class_ids, np.mean(logits, axis=0) if len(logits) > 1 else logits[0])
+    mean = np.mean(logits, axis=0) if len(logits) > 1 else logits[0]
+    if not np.isfinite(mean).all():
+      row, column = np.argwhere(~np.isfinite(mean))[0]
+      raise Failure(f"The score of video {self._videos.names[row]!r} for class {self._class_names[column]!r} is "
+                    f"{mean[row, column]}, though model and features are finite: they are too large. Train with a lower "
+                    "config.optimizer.learning_rate, or scale the features.")
+    return Scores(self._videos, self._class_ids, mean)
 
   def _score(self, videos: ExampleSet, params: Params, embeddings: Array, banks: Banks) -> np.ndarray:
     """(videos, classes) logits."""

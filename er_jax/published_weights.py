@@ -11,37 +11,39 @@ from our model and from what its file declares.
 import os
 import re
 
-import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from er_jax import methods, steps
 from er_jax.methods import Method
 from er_jax.models import METHODS
-from er_jax.models.spec import DTYPES, TEXTS
+from er_jax.models.spec import DTYPES, TEXTS, MethodSpec
 from er_jax.text.tower import TOWERS
 from input_pipeline import array_files
 from input_pipeline.array_files import Arrays
 from input_pipeline.errors import UserError
-from input_pipeline.state_dicts import Unneeded, as_they_are, kernels_transposed, renamed, to_variables
+from input_pipeline.state_dicts import Unneeded, as_they_are, kernels_transposed, renamed, to_variables, unwrapped
 
+TEXT_BACKBONE = "txt_backbone"      # published names of a text tower's parameters begin with it
 UNNEEDED = (Unneeded(r"txt_backbone\.bert\.pooler\..*", "BERT's pooler, which the method does not use"),
             Unneeded(r"txt_backbone\.bert\.embeddings\.(position_ids|token_type_ids)", "a constant, not a parameter"))
 
 
 def read(path: str | os.PathLike, config: ConfigDict) -> Arrays:
   """The arrays of a published file, by their names in the published system. Raises: UserError if there are none."""
-  arrays = plain_names(array_files.read_arrays(path))
+  spec = METHODS.load(config.method)
+  arrays = plain_names(array_files.read_arrays(path), spec)
   if not arrays:
-    raise UserError(f"{path} holds no arrays; expected a state dict, {{name: tensor}}, or one as its entry 'state_dict' or "
-                    "'resume_model'.")
-  alone = METHODS.load(config.method).published_alone
+    raise UserError(f"{path} holds no arrays; expected a state dict, {{name: array}}.")
+  alone = spec.published_alone
   return {alone: next(iter(arrays.values()))} if alone and len(arrays) == 1 else arrays
 
 
-def plain_names(arrays: Arrays) -> dict[str, np.ndarray]:
-  """The arrays without the "module." that PyTorch's DataParallel puts before names, of the model or of its BERT."""
-  return {re.sub(r"^module\.|(?<=bert\.)module\.", "", name): array for name, array in arrays.items()}
+def plain_names(arrays: Arrays, spec: MethodSpec) -> Arrays:
+  """The arrays without what stands before names, such as the "module." of PyTorch's DataParallel, also that of BERT."""
+  roots = {template.split(".")[0] for template in spec.published_names.values()} | {TEXT_BACKBONE}
+  plain = unwrapped(arrays, "|".join(map(re.escape, sorted(roots))))
+  return {re.sub(r"(?<=bert\.)module\.", "", name): array for name, array in plain.items()}
 
 
 def method_of(config: ConfigDict, arrays: Arrays) -> Method:
@@ -63,7 +65,7 @@ def published_names(method: Method, config: ConfigDict) -> dict[str, str]:
   patterns = dict(method.spec.published_names)
   if TEXTS in method.needs:
     of_tower = TOWERS.load(config.model.text_backbone.kind).published_names
-    patterns |= {f"text_backbone/{ours}": f"txt_backbone.{theirs}" for ours, theirs in of_tower.items()}
+    patterns |= {f"text_backbone/{ours}": f"{TEXT_BACKBONE}.{theirs}" for ours, theirs in of_tower.items()}
   return renamed(flatten_dict(steps.params_like(method), sep="/"), patterns)
 
 

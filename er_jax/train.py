@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from er_jax import learners
 from er_jax.batch_builder import BatchBuilder
-from er_jax.checkpoints import Checkpoints
+from er_jax.checkpoints import Checkpoints, not_finite
 from er_jax.evaluate import Evaluator, unseen_videos
 from er_jax.experiment import Experiment
 from er_jax.inputs import Banks, Params, TrainState
@@ -37,7 +37,7 @@ def train(experiment: Experiment) -> bool:
 
   Raises:
     UserError: for values that do not fit.
-    Failure: if the loss is not a number, or the disk is full.
+    Failure: if a loss or a parameter is not finite, or the disk is full.
   """
   config, parallel = experiment.config, experiment.parallel
   seen, unseen = _videos(experiment)
@@ -70,14 +70,18 @@ def train(experiment: Experiment) -> bool:
   with _StopSignal() as stop, Progress(experiment.title, num_steps, "steps", first_step) as progress:
     for step, batch in enumerate(batches, start=first_step + 1):
       state, losses = steps.train(state, parallel.shard(builder.batch(batch, seen, step - 1)), classes, banks)
+      log.took(step, losses)
       is_due = step % eval_every == 0 or step == num_steps
       is_logged = step % config.log_every_steps == 0 or step == num_steps
       if is_logged or is_due:
         log.training(step, parallel.fetch(losses), write=is_logged)
       if is_due:
         state = learner.finalize(state, parallel)
+        log.require_finite(step, parallel.fetch(state.params))
         best = validate(state.params, step, best)
       stopping = stop.agreed(ask_others=is_logged or is_due)
+      if stopping and not is_due:
+        log.require_finite(step, parallel.fetch(state.params))
       if is_due or stopping:
         checkpoints.save(parallel.fetch(state), best._replace(complete=step >= num_steps))
       progress.advance(note=_note(best))
@@ -127,16 +131,34 @@ class _Log:
 
   def __init__(self, experiment: Experiment, learner: Learner, epoch_steps: int, first_step: int):
     self._learner, self._epoch_steps, self._config = learner, epoch_steps, experiment.config
+    self._fetch = experiment.parallel.fetch
+    self._untold: list[tuple[int, Array]] = []      # the steps since the last look, and their losses, on the devices
     self._lines = MetricsLog(experiment.workdir / "metrics.jsonl", enabled=experiment.is_main)
     self._board = Board(experiment.workdir / "tensorboard", first_step + 1) if experiment.is_main else None
 
+  def took(self, step: int, losses: dict[str, Array]) -> None:
+    """A step was taken; its losses are looked at later, so that nothing waits for them."""
+    self._untold.append((step, losses["loss"]))
+
+  def require_finite(self, step: int, params: Params) -> None:
+    """Raises: Failure if a loss since the last look is not finite, or a parameter after `step`, on the host, is not."""
+    taken, self._untold = self._untold, []
+    for at, loss in taken:
+      if not math.isfinite(value := float(self._fetch(loss))):
+        raise self._diverged(f"The loss is {value} at step {at}.")
+    if names := not_finite(params):
+      raise self._diverged(f"Step {step} made {names[0]} infinite or no number.")
+
+  def _diverged(self, what: str) -> Failure:
+    optimizer = self._config.optimizer
+    return Failure(f"{what} Nothing of it is saved. Start again in a new workdir with a lower "
+                   f"config.optimizer.learning_rate (now {optimizer.learning_rate}), with config.optimizer.clip_norm (now "
+                   f"{optimizer.clip_norm}), or with config.dtype=float32 (now {self._config.dtype}).")
+
   def training(self, step: int, losses: dict[str, Array], write: bool) -> None:
-    """The losses of a step; if `write`, a line of them. Raises: Failure if the loss is not a number."""
+    """The losses of a step; if `write`, a line of them. Raises: Failure if one since the last look is not finite."""
+    self.require_finite(step, {})
     values = {name: float(value) for name, value in sorted(losses.items())}
-    if not math.isfinite(values["loss"]):
-      rate = self._config.optimizer.learning_rate
-      raise Failure(f"The loss is {values['loss']} at step {step}. Lower config.optimizer.learning_rate (now {rate}) and "
-                    "start again in a new workdir.")
     if write:
       values = {"epoch": (step - 1) // self._epoch_steps, **values, "learning_rate": self._learner.learning_rate(step - 1)}
       self._lines.write({"step": step, **values})

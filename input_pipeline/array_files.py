@@ -1,8 +1,8 @@
-"""Weights in files, as flat dicts of NumPy arrays: .npz, PyTorch's .pth, and Orbax folders of Flax variables.
+"""Weights in files, as flat dicts of NumPy arrays: .npz, .npy, .safetensors, PyTorch's files; and Orbax folders.
 
-    arrays = read_npz("BiT-M-R50x1.npz")               # {"resnet/head/conv2d/bias": float32 (21843,), ...}
-    arrays = read_pth("TSM_kinetics_RGB_resnet50.pth")  # {"module.new_fc.bias": float32 (400,), ...}
-    arrays = read_tensors("word.glove42b.th")           # {"weight": float32 (13561, 300)}
+    arrays = read_arrays("BiT-M-R50x1.npz")                # {"resnet/head/conv2d/bias": float32 (21843,), ...}
+    arrays = read_arrays("TSM_kinetics_RGB_resnet50.pth")  # {"module.new_fc.bias": float32 (400,), ...}
+    arrays = read_arrays("word.glove42b.th")               # {"weight": float32 (13561, 300)}
 
 Nothing that could run code is unpickled. A file that cannot be read is a `UserError` that says which and why.
 """
@@ -10,7 +10,9 @@ Nothing that could run code is unpickled. A file that cannot be read is a `UserE
 import contextlib
 import os
 import pickle
+import re
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
@@ -29,9 +32,36 @@ nameless_owners.allow()
 
 Arrays = dict[str, np.ndarray]
 
+STATE_DICTS = ("state_dict", "model_state_dict", "model", "resume_model", "net", "network", "module", "weights")
+SAFETENSORS = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "BOOL": np.bool_,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
+    "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8}
+
 _TORCH_NEEDED = """PyTorch is needed to read {path}, and it is not installed. Either
   pip install torch --index-url https://download.pytorch.org/whl/cpu
 or, where PyTorch is, write the entries of the file's state_dict, under the same names, with numpy.savez."""
+_ONLY_TENSORS = """{path} holds more than tensors and plain values ({what}), and to read that could run code; it is not read.
+If you trust the file, write its tensors alone to another one with PyTorch, and give that:
+  content = torch.{load}
+  state = content.state_dict() if hasattr(content, "state_dict") else content.get("state_dict", content)
+  torch.save({{name: tensor for name, tensor in state.items() if torch.is_tensor(tensor)}}, "tensors.pth")"""
+
+
+def read_arrays(path: str | os.PathLike) -> Arrays:
+  """The arrays of a file by name, floats of any width as float32.
+
+  Args:
+    path: an .npz or .safetensors file; an .npy file, whose array comes under the name ""; or any other, which is one of
+      PyTorch's (this needs PyTorch): a tensor, which comes under the name "", or a dict of tensors by name. That may be
+      an entry of what the file holds, as in training's own checkpoints: one of `STATE_DICTS`, or the only one. What
+      else there is, such as numbers, texts and an optimiser's state, is passed over.
+
+  Raises:
+    UserError: it cannot be read, would need code to be run, or holds no arrays, or several dicts of them.
+  """
+  readers = {".npz": read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors}
+  return readers.get(Path(path).suffix.lower(), _read_torch)(path)
 
 
 def read_npz(path: str | os.PathLike) -> Arrays:
@@ -44,40 +74,13 @@ def read_npz(path: str | os.PathLike) -> Arrays:
       return {name: _as_float32(archive[name]) for name in archive.files}
 
 
-def read_pth(path: str | os.PathLike) -> Arrays:
-  """The tensors of the `state_dict` entry of a PyTorch file, floats as float32. Needs PyTorch."""
-  content = _load_torch(path)
-  state = content.get("state_dict") if isinstance(content, dict) else None
-  if not isinstance(state, dict) or not all(hasattr(tensor, "numpy") for tensor in state.values()):
-    raise UserError(f"{path}: expected a dict with the entry 'state_dict', a dict of tensors.")
-  return {name: tensor.float().numpy() for name, tensor in state.items()}
-
-
-def read_tensors(path: str | os.PathLike) -> Arrays:
-  """The tensors of a PyTorch file that holds one tensor, here under the name "", or a dict of them by name.
-
-  The dict may also be the entry "state_dict" or "resume_model" of what the file holds, as in training's own
-  checkpoints. Floats come as float32; what else a dict holds is passed over. Needs PyTorch.
-  """
-  content = _load_torch(path)
-  entries = content if isinstance(content, dict) else {"": content}
-  for inner in ("state_dict", "resume_model"):
-    entries = entries[inner] if isinstance(entries.get(inner), dict) else entries
-  return {str(name): (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
-          for name, tensor in entries.items() if hasattr(tensor, "numpy")}
-
-
-def read_arrays(path: str | os.PathLike) -> Arrays:
-  """What `read_npz` reads of an .npz, `read_tensors` of another file; of an .npy its array, under the name ""."""
-  suffix = Path(path).suffix
-  if suffix == ".npy":
-    with _readable(path, "a NumPy .npy file", ()):
-      return {"": _as_float32(np.load(path, allow_pickle=False))}
-  return read_npz(path) if suffix == ".npz" else read_tensors(path)
-
-
 def read_orbax(path: str | os.PathLike) -> dict[tuple[str, ...], np.ndarray]:
-  """The leaves of a tree of arrays that `write_orbax` wrote, by their path in the tree."""
+  """The leaves of a tree of arrays that `write_orbax` wrote, by their path in the tree; floats as float32."""
+  return {key: _as_float32(leaf) for key, leaf in _read_leaves(path).items()}
+
+
+def _read_leaves(path: str | os.PathLike) -> dict[tuple[str, ...], np.ndarray]:
+  """Those leaves as they are."""
   devices.require()
   path = Path(path).absolute()
   with _readable(path, "a converted checkpoint", (AttributeError, TypeError)):
@@ -102,7 +105,7 @@ def write_orbax(path: str | os.PathLike, tree: dict) -> None:
       written = Path(temporary) / "weights"
       with paths.Alias(written.parent) as folder, ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / written.name, tree)
-      if not _same(read_orbax(written), flatten_dict(tree)):
+      if not _same(_read_leaves(written), flatten_dict(tree)):
         raise OSError("what was written does not read back the same; is the disk sound?")
       written.rename(path)
   except (OSError, ValueError) as error:
@@ -122,6 +125,62 @@ def axis_length(arrays: Arrays, name: str, axis: int, otherwise: int) -> int:
   return arrays[name].shape[axis] if name in arrays and arrays[name].ndim > axis else otherwise
 
 
+def _read_npy(path: str | os.PathLike) -> Arrays:
+  with _readable(path, "a NumPy .npy file", ()):
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+      raise ValueError("it is an archive of arrays (.npz)")
+    return {"": _as_float32(array)}
+
+
+def _read_safetensors(path: str | os.PathLike) -> Arrays:
+  import safetensors
+
+  with _readable(path, "a .safetensors file", (safetensors.SafetensorError,)):
+    entries = safetensors.deserialize(Path(path).read_bytes())
+  if strange := {entry["dtype"] for _, entry in entries} - SAFETENSORS.keys():
+    raise UserError(f"{path} holds numbers of type {', '.join(sorted(strange))}; expected one of "
+                    f"{', '.join(SAFETENSORS)}.")
+  return {name: _as_float32(np.frombuffer(entry["data"], SAFETENSORS[entry["dtype"]]).reshape(entry["shape"]))
+          for name, entry in entries}
+
+
+def _read_torch(path: str | os.PathLike) -> Arrays:
+  content = _load_torch(path)
+  if _is_array(content):
+    return {"": _from_torch(path, content)}
+  return {str(name): _from_torch(path, value) for name, value in _state_dict(path, content).items() if _is_array(value)}
+
+
+class _OfNumpy:
+  """Stands for NumPy's scalars, arrays and dtypes in a PyTorch file: keeps what they are made of, and runs nothing."""
+
+  def __init__(self, *made_of: Any):
+    self.made_of: tuple = made_of
+    self.state: Any = None
+
+  def __setstate__(self, state: Any) -> None:
+    self.state = state
+
+  @property
+  def is_array(self) -> bool:
+    """Whether the state is that of an array: (version, shape, dtype, whether it lies in Fortran's order, bytes)."""
+    return isinstance(self.state, tuple) and len(self.state) == 5 and isinstance(self.state[2], _OfNumpy)
+
+  def array(self) -> np.ndarray:
+    """Raises: ValueError if it is not one of numbers."""
+    _, shape, dtype, transposed, content = self.state
+    kind, order = str(dtype.made_of[0]), str(dtype.state[1])
+    if not re.fullmatch(r"[fiub]\d+", kind):
+      raise ValueError(f"an array of {kind!r}")
+    return np.frombuffer(content, np.dtype(order + kind)).reshape(shape, order="F" if transposed else "C")
+
+
+OF_NUMPY: Any = [(_OfNumpy, name) for name in (
+    "numpy.dtype", "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{function}" for core in ("core", "_core") for function in ("scalar", "_reconstruct")))]
+
+
 def _load_torch(path: str | os.PathLike) -> Any:
   """What a PyTorch file of tensors holds, on the CPU. Raises: UserError if it cannot be read, or without PyTorch."""
   try:
@@ -129,11 +188,57 @@ def _load_torch(path: str | os.PathLike) -> Any:
   except ModuleNotFoundError as error:
     raise UserError(_TORCH_NEEDED.format(path=path)) from error
   with _readable(path, "a PyTorch file of tensors", (pickle.UnpicklingError, RuntimeError)):
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+      with torch.serialization.safe_globals(OF_NUMPY), warnings.catch_warnings(action="ignore"):
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+      foreign = re.search(r"GLOBAL ([\w.]*\w) was|TorchScript", str(error))
+      if not foreign:
+        raise
+      load = (f'load("{path}", map_location="cpu", weights_only=False)' if foreign[1] else
+              f'jit.load("{path}", map_location="cpu")')
+      raise UserError(_ONLY_TENSORS.format(path=path, what=foreign[1] or "a TorchScript program", load=load)) from error
+
+
+def _is_array(value: Any) -> bool:
+  """Whether it is a tensor, or an array of NumPy's."""
+  return value.is_array if isinstance(value, _OfNumpy) else hasattr(value, "numpy")
+
+
+def _from_torch(path: str | os.PathLike, value: Any) -> np.ndarray:
+  with _readable(path, "a PyTorch file of tensors", (RuntimeError, TypeError, AttributeError, IndexError)):
+    if isinstance(value, _OfNumpy):
+      return _as_float32(value.array())
+    tensor = value.detach().to_dense()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy(force=True)
+
+
+def _state_dict(path: str | os.PathLike, content: Any) -> Mapping:
+  """The dict of tensors that the content of a file is or holds."""
+  while _holds_arrays(content):
+    inner = [name for name, value in content.items() if _holds_arrays(value)]
+    named = [name for name in inner if name in STATE_DICTS]
+    if not named and any(map(_is_array, content.values())):
+      return content
+    if len(named or inner) > 1:
+      raise UserError(f"{path} holds several dicts of tensors: {', '.join(map(repr, named or inner))}. Write the one that "
+                      "is meant to a file of its own, with torch.save.")
+    content = content[(named or inner)[0]]
+  held = f"a dict of {', '.join(map(str, content)) or 'nothing'}" if isinstance(content, Mapping) else type(content).__name__
+  raise UserError(f"{path} holds no tensors but {held[:200]}; expected a tensor, or a dict of tensors by name, which may "
+                  f"be an entry {' or '.join(map(repr, STATE_DICTS))}.")
+
+
+def _holds_arrays(value: Any) -> bool:
+  """Whether it is a dict with a tensor somewhere in it; but not an optimiser's state."""
+  return isinstance(value, Mapping) and "param_groups" not in value and any(
+      _is_array(entry) or _holds_arrays(entry) for entry in value.values())
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:
-  return array.astype(np.float32) if array.dtype.kind == "f" else array
+  """An array, its floats as float32; what is too large becomes infinite, and is refused like all that is not finite."""
+  with np.errstate(over="ignore"):
+    return array.astype(np.float32) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
 
 @contextlib.contextmanager

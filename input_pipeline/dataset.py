@@ -67,9 +67,11 @@ class Table(NamedTuple):
       return self.in_memory[rows]
     examples = [_fields(record) for record in self.records.__getitems__(rows.tolist())]
     features = np.stack([_vector(example["feature"], np.float32) for example in examples])
-    if view is None:
-      return features
-    return np.stack([_vector(example["views"], np.float32).reshape(-1, features.shape[1])[view] for example in examples])
+    if view is not None:
+      of_views = [_vector(example["views"], np.float32) for example in examples]
+      features = np.stack([views.reshape(-1, features.shape[1])[view] for views in of_views])
+    _require_finite("The prepared dataset", self.names[rows], features)
+    return features
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -210,8 +212,7 @@ class _StoredTables(Mapping[str, Table]):
     return self._tables[part]
 
   def _read(self, part: str) -> Table:
-    records = self._builder.as_data_source(
-        part, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)     # pyright: ignore[reportCallIssue]
+    records = self._records(part)
     info: Any = self._builder.info
     count, feature_dim = len(records), info.features["feature"].shape[0]
     names, labels = [], np.empty(count, np.int32)
@@ -233,17 +234,43 @@ class _StoredTables(Mapping[str, Table]):
       if outside.size:
         raise UserError(f"{self._path}: split {part!r}, example {names[outside[0]]!r}: {what} outside {low}.."
                         f"{limit - 1}. The files beside the dataset do not belong to it; prepare it again.")
+    if features is not None:
+      _require_finite(f"{self._path}: split {part!r}", names, features)
+      self._require_varied(part, features)
     return Table(np.array(names), labels, concept_ids, features, records)
+
+  def _records(self, part: str) -> Any:
+    """Random access to the serialised examples."""
+    return self._builder.as_data_source(
+        part, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)     # pyright: ignore[reportCallIssue]
+
+  def _require_varied(self, part: str, features: np.ndarray) -> None:
+    """Raises: UserError if all examples of this split have the same feature, and the first of the others has it too."""
+    if len(features) < 2 or any((feature != features[0]).any() for feature in features[1:]):
+      return
+    others = [self._records(other)[0] for other in self._parts if part not in (other, "all")]
+    if all((_vector(_fields(record)["feature"], np.float32) == features[0]).all() for record in others):
+      raise UserError(f"{self._path}: all examples of split {part!r} have the same feature, so nothing tells them apart: it "
+                      "was made with the weights of no trained network, or damaged ones. Delete it, and prepare it again "
+                      "with others.")
 
 
 def _read_word_table(path: Path, word_list: Sequence[str] | None) -> np.ndarray | None:
   """The word table beside the examples. Raises: UserError if it does not belong to the word list."""
   found = next((file for suffix in vectors.TABLE_SUFFIXES if (file := path / f"word_table{suffix}").exists()), None)
   table = found and vectors.read_word_table(found)
-  if table is not None and word_list is not None and len(table) != len(word_list):
-    raise UserError(f"{path / 'word_list.json'} has {len(word_list)} words, but {found} has {len(table)} rows; they "
-                    "must be a pair, a row a word. Prepare the dataset again from files that belong together.")
+  if table is not None and word_list is not None:
+    vectors.require_rows(f"{found}", table, len(word_list), "word", f"{path / 'word_list.json'} has so many words; they "
+                         "must be a pair. Prepare the dataset again from files that belong together.")
   return table
+
+
+def _require_finite(what: str, names: Sequence[str] | np.ndarray, features: np.ndarray) -> None:
+  """Raises: UserError naming the first example whose (N, D) feature is not finite."""
+  bad = np.nonzero(~np.isfinite(features).all(axis=1))[0]
+  if bad.size:
+    raise UserError(f"{what} holds features that are not finite, of {bad.size} examples such as {str(names[bad[0]])!r}: it "
+                    "was made with damaged weights or features. Delete it, and prepare it again from good ones.")
 
 
 def _fields(record: bytes) -> Any:
@@ -276,7 +303,7 @@ class OptionalFile(NamedTuple):
 OPTIONAL_FILES = {
     "class_vectors": OptionalFile("a vector for each class", "class_vectors.npy", "zsl220/labels_glove42b.npy"),
     "word_list": OptionalFile("a word list", "word_list.json", "zsl220/label_word_list.json"),
-    "word_table": OptionalFile("a vector for each word of the word list", "word_table.npy, .npz, .th or .pth",
+    "word_table": OptionalFile("a vector for each word of the word list", "word_table.npy, .npz, .safetensors, .th, .pth or .pt",
                                "zsl220/word.glove42b.th"),
     "classifier_rows": OptionalFile("a classifier's rows of the seen classes", "classifier_rows.npy",
                                     "zsl220/KG/pretsm.k400.fc.weight.npy"),

@@ -49,6 +49,23 @@ def renamed(ours: Any, patterns: Mapping[str, str]) -> dict[str, str]:
   return found
 
 
+def unwrapped(arrays: Arrays, roots: str, as_: str = "") -> Arrays:
+  """The arrays without what stands before their names where a network was saved as a part of another one.
+
+  That is "module." of PyTorch's DataParallel, "model." of a trainer, "backbone.", and so on; it must be the same of all.
+
+  Args:
+    arrays: by their names in the file.
+    roots: a pattern of what names begin with; those that do so nowhere stay as they are.
+    as_: what to put in its place.
+  """
+  found = {name: match[1] for name in arrays if (match := re.match(rf"((?:.*?[./])??)(?:{roots})(?:[./]|$)", name))}
+  prefixes = set(found.values())
+  if len(prefixes) != 1:
+    return arrays
+  return {as_ + name.removeprefix(found[name]) if name in found else name: array for name, array in arrays.items()}
+
+
 def differences(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
   """A line for each name that is missing, unexpected, or has another shape than is wanted."""
   return [

@@ -9,6 +9,7 @@ feature width.
 """
 
 import re
+import sys
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -134,8 +135,13 @@ def class_targets(config: ConfigDict, dataset: Dataset, class_ids: Int[np.ndarra
   rows = require(dataset, "classifier_rows", "method gcn with config.model.targets=classifier")
   if rows.shape[1] != dataset.feature_dim:
     raise UserError(f"{dataset.path}: the video classifier (classifier_rows.npy) has rows of {rows.shape[1]} numbers, but "
-                    f"features have {dataset.feature_dim}. It belongs to another network; or train towards the mean "
-                    "features of the seen classes, with config.model.targets=class_means.")
+                    f"features have {dataset.feature_dim}. "
+                    + ("It looks transposed; store its transpose. Or" if len(rows) == dataset.feature_dim else
+                       "It belongs to another network; or")
+                    + " train towards the mean features of the seen classes, with config.model.targets=class_means.")
+  if len(rows) == dataset.feature_dim:
+    print(f"{dataset.path}: the video classifier (classifier_rows.npy) is square and could be transposed; each row is taken "
+          "as that of a class.", file=sys.stderr)
   if class_ids.max() < len(rows):
     return rows[class_ids]
   if len(rows) == len(class_ids):

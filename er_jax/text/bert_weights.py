@@ -18,8 +18,9 @@ import flax.traverse_util
 import numpy as np
 
 from input_pipeline import files, paths
+from input_pipeline.array_files import read_arrays
 from input_pipeline.errors import UserError, unknown
-from input_pipeline.state_dicts import Unneeded, kernels_transposed, to_variables
+from input_pipeline.state_dicts import Unneeded, kernels_transposed, to_variables, unwrapped
 
 WEIGHTS = "model.safetensors"
 FILES = ("config.json", "vocab.txt", "tokenizer_config.json", WEIGHTS)
@@ -62,7 +63,7 @@ _LAYER_MODULES = (
 NAMES = {ours: theirs for theirs, ours in _EMBEDDING_NAMES} | {
     rf"layer_(\d+)/{ours}/{leaf}": rf"encoder.layer.\1.{theirs}.{their_leaf}" for theirs, ours, weight in _LAYER_MODULES
     for leaf, their_leaf in ((weight, "weight"), ("bias", "bias"))}
-UNNEEDED = (Unneeded(r"(cls|pooler)\..*", "a head, which the method does not use"),
+UNNEEDED = (Unneeded(r"(.*\.)?(cls|pooler)\..*", "a head, which the method does not use"),
             Unneeded(r"embeddings\.position_ids", "a constant, not a parameter"))
 
 
@@ -128,7 +129,7 @@ def load_bert(name_or_path: str) -> tuple[BertConfig, dict | None, Path]:
       raise UserError(f"{folder} has its weights in {', '.join(others)}; only model.safetensors is read. "
                       f"Save the model with transformers' save_pretrained to get that file.")
     return config, None, folder
-  return config, params_from_state_dict(config, _read_safetensors(weights), source=str(weights)), folder
+  return config, params_from_state_dict(config, read_arrays(weights), source=str(weights)), folder
 
 
 def files_of(name_or_path: str) -> dict[str, Path]:
@@ -143,8 +144,8 @@ def params_from_state_dict(config: BertConfig, state: Mapping[str, np.ndarray],
 
   Args:
     config: the network.
-    state: arrays by Hugging Face name. Names may begin with "bert." and norms may be called gamma and beta;
-      heads (cls.*, pooler.*) and embeddings.position_ids are left out.
+    state: arrays by Hugging Face name. All may have something before them, such as "bert.", and norms may be called
+      gamma and beta; heads (cls.*, pooler.*) and embeddings.position_ids are left out.
     source: what error messages call it.
 
   Returns:
@@ -153,7 +154,7 @@ def params_from_state_dict(config: BertConfig, state: Mapping[str, np.ndarray],
   Raises:
     UserError: lists every missing name, every other unexpected name, every wrong shape and what is not finite.
   """
-  arrays = {_modern(name): array for name, array in state.items()}
+  arrays = {_modern(name): array for name, array in unwrapped(dict(state), "embeddings|encoder").items()}
   names = {ours: theirs for theirs, ours in hf_names(config)}
   flat, _ = to_variables(arrays, {ours: _shape(config, ours) for ours in names}, names, kernels_transposed,
                          f"{source} does not hold the weights of {config}", UNNEEDED)
@@ -161,7 +162,6 @@ def params_from_state_dict(config: BertConfig, state: Mapping[str, np.ndarray],
 
 
 def _modern(name: str) -> str:
-  name = name.removeprefix("bert.")
   return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
 
 
@@ -230,13 +230,3 @@ def _read_config(path: Path) -> BertConfig:
     raise UserError(f"{path}: hidden_size {config.hidden_size} is not a multiple of num_attention_heads "
                     f"{config.num_attention_heads}.")
   return config
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-  import safetensors
-  import safetensors.numpy
-
-  try:
-    return safetensors.numpy.load_file(path)
-  except (safetensors.SafetensorError, OSError) as error:
-    raise UserError(f"Cannot read {path}: {error}. Is the file cut short?") from error

@@ -20,13 +20,13 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from input_pipeline.array_files import Arrays, axis_length, read_npz
+from input_pipeline.array_files import Arrays, axis_length
 from input_pipeline.backbones import checkpoints
 from input_pipeline.backbones.checkpoints import Format, Key
 from input_pipeline.backbones.convolution import convolve, max_pool
 from input_pipeline.backbones.declaration import OBJECTS, Backbone, Loaded
 from input_pipeline.errors import UserError
-from input_pipeline.state_dicts import as_they_are
+from input_pipeline.state_dicts import as_they_are, unwrapped
 from input_pipeline.videos.sampling import SEGMENTS, ClipSampling, ViewSampling, bit_indices, centre_box
 
 
@@ -229,5 +229,5 @@ def _name(key: Key) -> str:
 
 
 TITLE = "BiT"
-FORMAT = Format(TITLE, shapes, read_npz, _config, _name, as_they_are, unneeded=())
+FORMAT = Format(TITLE, shapes, lambda arrays: unwrapped(arrays, "resnet"), _config, _name, as_they_are, unneeded=())
 BACKBONE = Backbone(TITLE, VARIANTS, shapes, apply={OBJECTS: logits}, sampling=sampling, load=load)

@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import DTypeLike
 
 from input_pipeline import files, state_dicts
-from input_pipeline.array_files import Arrays, read_orbax
+from input_pipeline.array_files import Arrays, read_arrays, read_orbax
 from input_pipeline.backbones.declaration import Loaded
 from input_pipeline.errors import UserError
 from input_pipeline.state_dicts import Axes, Unneeded
@@ -32,7 +32,7 @@ class Format(NamedTuple):
 
   title: str                            # of the backbone
   shapes: Callable[[Any], Any]          # of the backbone
-  read: Callable[[Path], Arrays]
+  plain: Callable[[Arrays], Arrays]     # a file's arrays under their published names
   config: Callable[[Arrays], Any]       # from names and shapes; None: not this kind
   name: Callable[[Key], str]            # of a variable in the file
   axes: Axes
@@ -46,7 +46,7 @@ def load(path: str | os.PathLike, form: Format) -> Loaded:
     UserError: if it cannot be read, or is not a whole network: names all that is missing, too much or misshapen.
   """
   path = Path(path)
-  arrays = published(form, unflatten_dict(read_orbax(path))) if path.is_dir() else form.read(path)
+  arrays = published(form, unflatten_dict(read_orbax(path))) if path.is_dir() else form.plain(read_arrays(path))
   config = form.config(arrays)
   if config is None:
     raise UserError(f"{path} does not hold a {form.title}: none of its {len(arrays)} names looks like one of "

@@ -5,15 +5,14 @@
     features.mean(axis=1)                                                    # (n, 2048), what datasets hold
 
 A ResNet-50 v1.5 (stride on the 3x3 convolution) whose bottlenecks see a few channels of the neighbouring
-frames. Shapes: n clips, t frames (segments), h x w pixels, c channels last. Weights are the published .pth file, or an
-.npz of its state_dict.
+frames. Shapes: n clips, t frames (segments), h x w pixels, c channels last. Weights are the published .pth file, or
+its state_dict in another (see `array_files.read_arrays`).
 """
 
 import dataclasses
 import functools
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -24,12 +23,12 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from input_pipeline.array_files import Arrays, axis_length, read_npz, read_pth
+from input_pipeline.array_files import Arrays, axis_length
 from input_pipeline.backbones import checkpoints
 from input_pipeline.backbones.checkpoints import Format, Key
 from input_pipeline.backbones.convolution import convolve, max_pool
 from input_pipeline.backbones.declaration import FEATURE, Backbone, Loaded
-from input_pipeline.state_dicts import Unneeded
+from input_pipeline.state_dicts import Unneeded, unwrapped
 from input_pipeline.videos.sampling import ClipSampling, ViewSampling
 
 MEAN = (0.485, 0.456, 0.406)   # of ImageNet, for pixels in [0, 1]
@@ -191,8 +190,9 @@ def load(path: str | os.PathLike) -> Loaded:
   return checkpoints.load(path, FORMAT)
 
 
-def _read(path: Path) -> Arrays:
-  return read_npz(path) if path.suffix == ".npz" else read_pth(path)
+def _plain(arrays: Arrays) -> Arrays:
+  trunk = unwrapped(arrays, r"conv1|bn1|layer\d+", as_="module.base_model.")
+  return unwrapped(trunk, "new_fc", as_="module.")
 
 
 def _config(arrays: Arrays) -> TSMConfig | None:
@@ -226,6 +226,6 @@ def _axes(key: Key, ndim: int) -> tuple[int, ...] | None:
 
 
 TITLE = "TSM-ResNet"
-FORMAT = Format(TITLE, shapes, _read, _config, _name, _axes, unneeded=(
+FORMAT = Format(TITLE, shapes, _plain, _config, _name, _axes, unneeded=(
     Unneeded(r".*\.num_batches_tracked", "counts training steps, which batch norm does not need to run"),))
 BACKBONE = Backbone(TITLE, VARIANTS, shapes, apply={FEATURE: feature}, sampling=sampling, load=load)

@@ -23,6 +23,7 @@ import hashlib
 import itertools
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +33,9 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from input_pipeline.backbones.declaration import FEATURE, OBJECTS, Backbone, Network
+from input_pipeline.errors import UserError
 from input_pipeline.features.store import NO_STAMP, FeatureStore, Stamp, VideoFeatures, stamp
+from input_pipeline.features.variety import require_varied
 from input_pipeline.metadata.concepts import NO_CONCEPT, TOP_CONCEPTS
 from input_pipeline.near_names import no_file
 from input_pipeline.progress import Progress
@@ -41,6 +44,7 @@ from input_pipeline.videos import decode
 from input_pipeline.videos.sampling import ViewSampling
 
 BATCHES_AHEAD = 2         # batches of clips decoded, or being decoded, at a time
+ENOUGH_TO_DIFFER = 32     # clips
 PREPROCESSING = 1        # to be raised when the same video and weights would give other features
 
 
@@ -74,7 +78,8 @@ def features_and_concepts(
 
   Returns:
     (N, V, D) float32 features of the views; (N, 20) int32 concepts, best first, of the mean logits over the views;
-    (N, 20) float32 their sigmoid scores. Slots beyond the vocabulary are -1 with score 0.
+    (N, 20) float32 their sigmoid scores, NaN for logits that are not finite. Slots beyond the vocabulary are -1 with
+    score 0.
   """
 
   def of_network(task: Task, variables: Any, frames: Array, mask: Array) -> dict[str, Array]:
@@ -97,7 +102,7 @@ def features_and_concepts(
   return (
       outputs[FEATURE],
       jnp.pad(ids.astype(jnp.int32), padding, constant_values=NO_CONCEPT),
-      jnp.pad(jax.nn.sigmoid(best), padding),
+      jnp.pad(jnp.where(jnp.isfinite(best), jax.nn.sigmoid(best), jnp.nan), padding),
   )
 
 
@@ -136,6 +141,7 @@ class Extractor:
     self._program = {
         "tasks": tuple(Task(network.backbone, network.config, roles) for roles, network in networks.items()),
         "mesh": mesh, "clips_at_once": 1 if on_cpus else batch_size}
+    self._titles = {FEATURE: feature.backbone.title, OBJECTS: objects.backbone.title}
     self._views = views
     self.batch_size = batch_size * mesh.size
     self.num_concepts = objects.config.num_concepts
@@ -150,6 +156,13 @@ class Extractor:
 
     frames, masks = jax.tree.map(batch, *[(clip.frames, clip.masks) for clip in clips])
     return features_and_concepts(self._variables, *jax.device_put((frames, masks), self._by_clip), **self._program)
+
+  def require_finite(self, path: Path, views: np.ndarray, scores: np.ndarray) -> None:
+    """Raises: UserError naming network and video, if one of its features or scores is not finite."""
+    for role, values in ((FEATURE, views), (OBJECTS, scores)):
+      if not np.isfinite(values).all():
+        raise UserError(f"The {self._titles[role]} gives {role} for {path} that are not finite numbers. Its weights, though "
+                        "finite, are too large or damaged; give others.")
 
   def fingerprint(self) -> str:
     """Hexadecimal digest of everything that decides what a video's features are."""
@@ -175,15 +188,20 @@ def extract(
 
   Returns:
     Why the other clips were skipped, by position in `clips`, in rising order.
+
+  Raises:
+    UserError: a network's output is not finite, or the same for all of the first `ENOUGH_TO_DIFFER` clips or more.
   """
   pending = [index for index in range(len(clips)) if index not in store]
   skipped: dict[int, str] = {}
+  may_be_constant = True
   running: tuple[list[tuple[int, Stamp, int]], tuple[Array, ...]] | None = None
 
   def collect() -> None:
     if running:
       keys, results = running
       for (index, read_as, num_frames), views, ids, scores in zip(keys, *map(np.asarray, results)):
+        extractor.require_finite(clips[index].path, views, scores)
         store.add(index, read_as, VideoFeatures(views, ids, scores, num_frames))
       progress.advance(len(keys))
 
@@ -193,6 +211,9 @@ def extract(
         while batch := list(itertools.islice(decoded, extractor.batch_size)):
           results = extractor([frames for _, _, frames in batch])      # runs while the next batch is decoded
           collect()
+          if may_be_constant and len(store) >= ENOUGH_TO_DIFFER:      # asked early, or it would be after days
+            require_varied(clips, store, of_videos=True)
+            may_be_constant = False
           running = [(index, read_as, frames.num_frames) for index, read_as, frames in batch], results
         collect()
     finally:

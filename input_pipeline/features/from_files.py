@@ -4,9 +4,9 @@
     skipped = features.fill(raw_dataset, store)      # {video index: reason}
     store[0].views, store[0].concept_ids            # (V, D) float32, (20,) int32
 
-The path of a video is that of its feature: (V, D) floats, a row for each of V views, or (D,) floats, which are one
-view. All files have the same V and D. A video without a file is left
-out; a file that is there and no good is an error, so that nobody trains on half a dataset without knowing.
+The path of a video is that of its feature: (V, D) floats, a row for each of V views, V < D, or (D,) floats, which are
+one view. All files have the same V and D. A video without a file is left out; a file that is there and no good is an
+error, so that nobody trains on half a dataset without knowing.
 """
 
 import collections
@@ -127,12 +127,24 @@ def read_feature(path: Path) -> np.ndarray:
     raise BadFile(f"holds {array.dtype}, expected floating-point numbers")
   if array.ndim not in (1, 2) or not array.size:
     raise BadFile(f"has shape {array.shape}, expected (D,) or (V, D)")
+  _require_rows(array.shape)
   with np.errstate(over="ignore"):
     views = np.atleast_2d(array).astype(np.float32)
   if not np.isfinite(views).all():
     view, position = np.argwhere(~np.isfinite(views))[0]
     raise BadFile(f"holds {views[view, position]} at position {position} of view {view}, expected finite numbers")
   return views
+
+
+def _require_rows(shape: tuple[int, ...]) -> None:
+  """Raises: BadFile if the rows cannot be views: a feature has more numbers than there are views."""
+  if shape[-1] == 1:
+    raise BadFile(f"has shape {shape}, {'one number' if len(shape) == 1 or shape[0] == 1 else 'rows of one number'}; "
+                  "expected (D,) or (V, D)" + (f". It looks transposed: store it as ({shape[0]},)" if shape[0] > 1 else ""))
+  if len(shape) == 2 and shape[0] >= shape[1]:
+    raise BadFile(f"has shape {shape}, which would be {shape[0]} views of {shape[1]} numbers each; expected (V, D), with "
+                  f"fewer views than numbers. It looks transposed, ({shape[1]}, {shape[0]}); if these are views, or frames, "
+                  f"store their mean, ({shape[1]},)")
 
 
 def _require_good(entries: Sequence[VideoEntry], bad: dict[int, str], by_shape: dict[Shape, list[int]]) -> None:

@@ -8,6 +8,7 @@ The file holds {name: [[concept ids, best first], [their scores]]}, a name being
 extension. What is in memory at a time is one entry and the arrays.
 """
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -105,10 +106,15 @@ def _fill(rows: Predictions, row: int, entry: Any, num_concepts: int | None, whe
     if type(index) is not int or not 0 <= index < limit:
       known = "ids are whole numbers from 0" if num_concepts is None else (
           f"the vocabulary (concepts.jsonl) has {num_concepts} concepts, 0 to {num_concepts - 1}")
-      raise UserError(f"{where}: there is no concept {index!r}; {known}.")
+      form = f" Expected {FORM}, not the scores first, nor pairs." if type(index) is float else ""
+      raise UserError(f"{where}: there is no concept {index!r}; {known}.{form}")
   for score in scores:
-    if type(score) not in (int, float) or not abs(score) < np.inf:
-      raise UserError(f"{where}: {score!r} is no score; expected a number from 0 to 1.")
+    if type(score) not in (int, float) or not 0 <= score <= 1:
+      raise UserError(f"{where}: {score!r} is no score; expected {FORM}, scores being numbers from 0 to 1"
+                      + (", such as sigmoids of logits." if type(score) in (int, float) else "."))
+  if any(score < further for score, further in itertools.pairwise(scores)):
+    raise UserError(f"{where}: the scores rise somewhere; expected {FORM}, both in the order of the scores, the highest "
+                    "first.")
   kept = min(len(ids), TOP_CONCEPTS)
   rows.ids[row, :kept] = ids[:kept]
   rows.scores[row, :kept] = scores[:kept]

@@ -7,6 +7,7 @@
 """
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,38 @@ import numpy as np
 from input_pipeline import array_files, files
 from input_pipeline.errors import UserError
 
-TABLE_SUFFIXES = (".npy", ".npz", ".th", ".pth")     # of a word table, in order of preference
+TABLE_SUFFIXES = (".npy", ".npz", ".safetensors", ".th", ".pth", ".pt")     # of a word table, in order of preference
 
 
 def read_class_vectors(path: str | os.PathLike, num_classes: int) -> np.ndarray:
   """A vector for each class, (num_classes, V) float32. Raises: UserError naming the file and what is wrong."""
   vectors = _read_matrix(path)
-  if len(vectors) != num_classes:
-    raise UserError(f"{path} holds {len(vectors)} rows of {vectors.shape[1]} numbers; expected float ({num_classes}, "
-                    "V), a row a class. It belongs to another class list.")
+  require_rows(str(path), vectors, num_classes, "class", "It belongs to another class list.")
   return vectors
+
+
+def require_rows(source: str, matrix: np.ndarray, count: int, of: str, otherwise: str) -> None:
+  """Asks that a matrix has a row for each of what there are `count` of.
+
+  One that is square could lie either way: that its rows are taken is said on stderr.
+
+  Args:
+    source: what messages call the matrix.
+    matrix: (N, E).
+    count: of rows.
+    of: what a row is of, "class" or "word".
+    otherwise: what to say where the number is another, and the matrix is not transposed.
+
+  Raises:
+    UserError: it has another number of rows.
+  """
+  rows, columns = matrix.shape
+  if rows != count:
+    advice = (f"It looks transposed; store its transpose, ({columns}, {rows})." if columns == count else otherwise)
+    raise UserError(f"{source} holds {rows} rows of {columns} numbers; expected float ({count}, V), a row a {of}. {advice}")
+  if rows == columns and rows > 1:
+    print(f"{source} is square, {rows} x {columns}, and could be transposed; each row is taken as that of a {of}.",
+          file=sys.stderr)
 
 
 def read_classifier_rows(path: str | os.PathLike) -> np.ndarray:
@@ -51,16 +74,15 @@ def read_word_table(path: str | os.PathLike) -> np.ndarray:
   """A vector for each word, (words, E) float32.
 
   Args:
-    path: a .npy file; or an .npz, .th or .pth file (these two need PyTorch) in which exactly one array, of whatever
-      name, is a matrix of floats.
+    path: a .npy file; or another that `array_files.read_arrays` reads, in which exactly one array, of whatever name,
+      is a matrix of floats.
 
   Raises:
     UserError: naming the file, if it cannot be read or holds no such matrix, several, or one that is not finite.
   """
-  suffix = Path(path).suffix
-  if suffix == ".npy":
+  if Path(path).suffix == ".npy":
     return _read_matrix(path)
-  arrays = array_files.read_npz(path) if suffix == ".npz" else array_files.read_tensors(path)
+  arrays = array_files.read_arrays(path)
   matrices = [name for name, array in arrays.items() if array.ndim == 2 and array.dtype.kind == "f"]
   if len(matrices) != 1:
     held = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items()) or "nothing"

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from input_pipeline import files, locks, paths
 from input_pipeline.errors import UserError
+from input_pipeline.features.variety import require_varied
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.preparation.tfds_builder import Content, builder_class
@@ -38,12 +39,13 @@ def write(options: PrepareOptions, raw_dataset: RawDataset, work: Path) -> Path:
     The folder of the dataset.
 
   Raises:
-    UserError: a shard is not what it says, or not one video could be read.
+    UserError: a shard is not what it says, not one video could be read, or all have the same features.
     OSError: if writing fails; the extraction is kept.
   """
   whole = shards.merge(work, options.num_shards, raw_dataset)
   counts = _counts(raw_dataset, whole)
   _require_some(raw_dataset, whole.skipped, options.root)
+  require_varied(raw_dataset.entries, whole.features, of_videos="views" in whole.source)
   made_of = {"root": str(options.root), "extraction": work.name, **whole.source,
              "options": options.chosen(), "concepts": options.concepts and str(options.concepts), **counts}
   _write(options, Content(raw_dataset, whole.features, whole.skipped, made_of), work)

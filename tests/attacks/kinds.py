@@ -129,7 +129,7 @@ def torch_files(folder: Path) -> Reader:
   state = {"a.weight": torch.ones(3, 4), "b": torch.arange(5), "c": torch.ones(2, dtype=torch.bfloat16)}
   torch.save({"state_dict": state, "epoch": 3}, folder / "zip.pth")
   torch.save(state, folder / "old.th", _use_new_zipfile_serialization=False)
-  return lambda: [array_files.read_tensors(folder / name) for name in ("zip.pth", "old.th")]
+  return lambda: [array_files.read_arrays(folder / name) for name in ("zip.pth", "old.th")]
 
 
 def safetensors(folder: Path) -> Reader:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -105,3 +106,25 @@ def test_training_is_not_over_without_its_best_checkpoint(tmp_path):
   shutil.rmtree(tmp_path / "5")
   with pytest.raises(Failure, match="step 5.*not in"):
     Checkpoints(tmp_path).require(record)
+
+
+def test_checkpoint_that_holds_what_is_not_finite_is_refused(tmp_path):
+  good, bad = state_at(3), state_at(3)
+  bad.params["devise"]["kernel"][1, 0] = np.nan
+  array_files.write_orbax(tmp_path / "converted", bad.params)
+  checkpoints = Checkpoints(tmp_path / "run")
+  checkpoints.save(bad, BestSoFar())
+  for read in (lambda: checkpoints_lib.load_params(tmp_path / "converted", good.params),
+               lambda: checkpoints_lib.load_params(tmp_path / "run" / "3", good.params),
+               lambda: checkpoints.restore(like=good)):
+    with pytest.raises(UserError, match="holds numbers that are not finite, in (params/)?devise/kernel"):
+      read()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
+def test_converted_parameters_of_another_width_come_as_ours(tmp_path, dtype):
+  params = state_at(3).params
+  array_files.write_orbax(tmp_path / "converted", {"devise": {"kernel": params["devise"]["kernel"].astype(dtype)}})
+  loaded = checkpoints_lib.load_params(tmp_path / "converted", params)
+  assert loaded["devise"]["kernel"].dtype == np.float32
+  np.testing.assert_array_equal(loaded["devise"]["kernel"], 3.0)

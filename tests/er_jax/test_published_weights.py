@@ -107,10 +107,11 @@ def test_every_array_is_converted_whatever_the_form_of_the_file(tmp_path, publis
   numbers = sorted(array.astype(np.float64).sum() for array in in_file.values())
   np.testing.assert_allclose(sorted(array.astype(np.float64).sum() for array in params.values()), numbers, atol=1e-9)
 
-  wrapped = {f"module.{name}".replace("txt_backbone.bert.", "txt_backbone.bert.module."): tensor
-             for name, tensor in state.items()}
-  torch.save(wrapped, tmp_path / "wrapped.th")
-  assert_equal(convert(method, tmp_path / "wrapped.th", config), params)
+  for prefix in ("module.", "model.", "_orig_mod.net."):
+    wrapped = {f"{prefix}{name}".replace("txt_backbone.bert.", "txt_backbone.bert.module."): torch.nn.Parameter(tensor, False)
+               for name, tensor in state.items()}
+    torch.save({"model_state_dict": wrapped, "best": np.float64(1)}, tmp_path / "wrapped.th")
+    assert_equal(convert(method, tmp_path / "wrapped.th", config), params)
 
   layer = torch.nn.Linear(2, 2)
   optimizer = torch.optim.Adam(layer.parameters())
@@ -198,8 +199,8 @@ def test_sizes_are_those_of_the_file(tmp_path, published):
 
 
 @pytest.mark.parametrize("name, content, message", [
-    ("a.th", {"epoch": 3, "model": {"W": torch.zeros(2)}}, "holds no arrays; expected a state dict"),
-    ("a.th", {"W": np.zeros(2)}, "as a PyTorch file of tensors"),                    # needs code to be unpickled
+    ("a.th", {"epoch": 3, "model": {"W": 2.0}}, "holds no tensors"),
+    ("a.th", {"W": torch.zeros(2), "hook": print}, "could run code"),
     ("a.th", b"not a file of PyTorch", "as a PyTorch file of tensors"),
     ("a.npz", b"not an archive", "as a NumPy .npz archive"),
     ("a.npy", b"not an array", "as a NumPy .npy file"),

@@ -18,7 +18,7 @@ import pytest
 from er_jax import steps, train
 from er_jax.checkpoints import Checkpoints
 from er_jax.experiment import Experiment
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 from tests.er_jax.small import lines_of, small_config, small_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -176,10 +176,14 @@ def test_a_workdir_serves_one_run_at_a_time(tmp_path, bert_folder):
   assert process.returncode == 2 and "in use by another run" in output and "Traceback" not in output
 
 
-def test_a_loss_that_is_no_number_ends_training(tmp_path, bert_folder):
-  with pytest.raises(UserError, match="learning_rate"):
+@pytest.mark.parametrize("batch_size, message", [
+    (4, "The loss is nan at step 2"),
+    (1000, "Step 1 made devise/dense/.* infinite or no number")])      # an epoch is one step, whose loss is a number
+def test_a_loss_or_parameter_that_is_no_number_ends_training_and_is_not_saved(tmp_path, bert_folder, batch_size, message):
+  with pytest.raises(Failure, match=f"{message}.* lower config.optimizer.learning_rate"):
     run_here(tmp_path, "run", bert_folder, jax.devices()[:1], method="devise", optimizer__learning_rate=float("nan"),
-             optimizer__schedule="constant", optimizer__warmup_steps=0)
+             optimizer__schedule="constant", optimizer__warmup_steps=0, batch_size=batch_size, log_every_steps=50)
+  assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit()] == ["0"]
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_names(tmp_path, bert_folder):

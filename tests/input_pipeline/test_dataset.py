@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from input_pipeline import dataset as dataset_lib
 from input_pipeline.dataset import OPTIONAL_FILES, Dataset, Table, open_dataset, require
 from input_pipeline.errors import UserError
 from input_pipeline.loaders import class_means, examples
 from input_pipeline.metadata.class_splits import ClassSplit
 from input_pipeline.metadata.descriptions import ActionClass
+from tests.input_pipeline import conftest
 from tests.input_pipeline.conftest import made_up_features, made_up_raw_dataset, write_dataset
 
 
@@ -245,3 +247,26 @@ def test_video_of_an_example_is_found_by_its_name(prepared, tmp_path):
     (tmp_path / "a [b]" / f"clip.v2{suffix}").touch()
   assert dataset.video_path("a [b]/clip.v2") == tmp_path / "a [b]" / "clip.v2.mp4"
   assert dataset.video_path("a [b]/clip") is None
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda index, views: views + (np.nan if index == 7 else 0), "split 'all' holds features that are not finite, of 1 ex"),
+    (lambda index, views: views * 0, "all examples of split 'all' have the same feature"),
+])
+def test_features_of_a_network_with_wrong_weights_are_refused(tmp_path, monkeypatch, spoil, message):
+  def spoiled(index, num_views=1):
+    made = made_up_features(index, num_views)
+    return made._replace(views=spoil(index, made.views))
+
+  monkeypatch.setattr(conftest, "made_up_features", spoiled)
+  write_dataset(tmp_path, made_up_raw_dataset(20), {})
+  dataset = open_dataset(tmp_path, "toy_actions")
+  with pytest.raises(UserError, match=f"{message}.*(.|\n)*repare it again"):
+    dataset.table("all")
+  if "same" in message:      # of a split the others are looked at too
+    with pytest.raises(UserError, match="split 'test' have the same feature"):
+      dataset.table("test")
+  else:
+    monkeypatch.setattr(dataset_lib, "FEATURES_IN_MEMORY", 0)      # then features are looked at when they are read
+    with pytest.raises(UserError, match="not finite, of 1 examples"):
+      dataset.table("all").features(range(20))

@@ -11,6 +11,7 @@ from input_pipeline.state_dicts import (
     kernels_transposed,
     renamed,
     to_variables,
+    unwrapped,
 )
 
 SHAPES = {"layer_0/kernel": (2, 3), "layer_0/bias": (3,), "table/embedding": (4, 2)}
@@ -94,3 +95,16 @@ def test_names_are_made_by_the_first_pattern_that_a_whole_name_matches():
           "layer_12/query/kernel": "encoder.layer.12.query.weight", "norm": "n"}
   with pytest.raises(KeyError, match="norm_2"):
     renamed(["norm_2"], {"norm": "n"})
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.backbone.", "_orig_mod.module.", "net/"])
+def test_what_stands_before_all_names_is_taken_off(prefix):
+  arrays = {f"{prefix}layers.0.weight": 1, f"{prefix}layers.1.layers.weight": 2, f"{prefix}table": 3, "other.weight": 4}
+  assert unwrapped(arrays, "layers|table") == {"layers.0.weight": 1, "layers.1.layers.weight": 2, "table": 3, "other.weight": 4}
+  assert list(unwrapped(arrays, "layers|table", as_="m.")) == ["m.layers.0.weight", "m.layers.1.layers.weight", "m.table",
+                                                              "other.weight"]
+
+
+def test_names_with_different_things_before_them_stay_as_they_are():
+  arrays = {"teacher.layers.0.weight": 1, "student.layers.0.weight": 2}
+  assert unwrapped(arrays, "layers") == arrays

@@ -118,7 +118,7 @@ def test_broken_folders_say_what_is_wrong(tmp_path):
   with pytest.raises(UserError, match="only model.safetensors is read"):
     load_bert(str(tmp_path))
   (tmp_path / "model.safetensors").write_bytes(b"cut")
-  with pytest.raises(UserError, match="cut short"):
+  with pytest.raises(UserError, match="Cannot read .*model.safetensors"):
     load_bert(str(tmp_path))
   (tmp_path / "vocab.txt").unlink()
   with pytest.raises(UserError, match="vocab.txt"):

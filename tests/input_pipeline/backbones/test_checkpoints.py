@@ -146,3 +146,62 @@ def test_bit_of_unknown_width_that_32_groups_do_not_divide_is_refused(tmp_path):
   checkpoints.save_npz(tmp_path / "odd.npz", bit.FORMAT, random_variables(bit.FORMAT, odd))
   with pytest.raises(UserError, match="root width 8"):
     bit.load(tmp_path / "odd.npz")
+
+
+OTHER_NAMES = {
+    "tsm": {"without module": ("module.", ""), "backbone": ("module.base_model.", "backbone."), "model": ("module.", "model."),
+            "compiled": ("module.", "_orig_mod."), "bare": ("module.base_model.", ""), "twice": ("module.", "module.module.")},
+    "bit": {"model": ("resnet/", "model/resnet/"), "module": ("resnet/", "module.resnet/")},
+}
+
+
+@pytest.mark.parametrize("kind, form", [(kind, form) for kind in OTHER_NAMES for form in OTHER_NAMES[kind]])
+def test_weights_under_another_prefix_are_the_same(tmp_path, kind, form):
+  config, published = CASES[kind]
+  variables = random_variables(published, config)
+  checkpoints.save_npz(tmp_path / "w.npz", published, variables, np.float32)
+  theirs, given = OTHER_NAMES[kind][form]
+  rewrite(tmp_path / "w.npz", lambda arrays: [arrays.update({name.replace(theirs, given): arrays.pop(name)})
+                                              for name in list(arrays)])
+  found, actual = load(tmp_path / "w.npz", published)
+  assert found == config
+  jax.tree.map(np.testing.assert_array_equal, actual, variables)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_weights_in_other_kinds_of_files_are_the_same(saved, tmp_path, suffix):
+  torch = pytest.importorskip("torch")
+  path, config, variables, form = saved
+  tensors = {name: torch.from_numpy(array).contiguous() for name, array in np.load(path).items()}
+  if suffix == "pth":
+    torch.save({"net": {name: torch.nn.Parameter(tensor) for name, tensor in tensors.items()}}, tmp_path / "w.pth")
+  else:
+    pytest.importorskip("safetensors.torch").save_file(tensors, tmp_path / "w.safetensors")
+  found, actual = load(tmp_path / f"w.{suffix}", form)
+  assert found == config
+  jax.tree.map(np.testing.assert_array_equal, actual, variables)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("suffix", ["npz", "pth", "safetensors", "folder"])
+def test_weights_that_are_not_finite_are_refused_in_every_form(tmp_path, value, suffix):
+  variables = random_variables(tsm.FORMAT, TSM)
+  variables["batch_stats"]["bn1"]["mean"] = np.full(8, value)
+  path, arrays = tmp_path / f"w.{suffix}", checkpoints.published(tsm.FORMAT, variables)
+  if suffix == "npz":
+    np.savez(path, **arrays)
+  elif suffix == "folder":
+    array_files.write_orbax(path, variables)
+  else:
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    torch.save(tensors, path) if suffix == "pth" else pytest.importorskip("safetensors.torch").save_file(tensors, path)
+  with pytest.raises(UserError, match="module.base_model.bn1.running_mean holds float32 that are not finite"):
+    load(path, tsm.FORMAT)
+
+
+def test_converted_folder_of_bfloat16_is_read_as_float32(tmp_path):
+  variables = jax.tree.map(lambda x: x.astype(jax.numpy.bfloat16), random_variables(tsm.FORMAT, TSM))
+  array_files.write_orbax(tmp_path / "converted", variables)
+  _, actual = load(tmp_path / "converted", tsm.FORMAT)
+  jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, y.astype(np.float32)), actual, variables)

@@ -13,7 +13,9 @@ import pytest
 from input_pipeline.backbones import bit, load_network, tsm
 from input_pipeline.backbones.declaration import FEATURE, OBJECTS, Backbone, Network
 from input_pipeline.datasets import toy_actions
+from input_pipeline.errors import UserError
 from input_pipeline.features import extract as extract_lib
+from input_pipeline.features import store as store_lib
 from input_pipeline.features.extract import Extractor, extract
 from input_pipeline.features.store import FeatureStore
 from input_pipeline.raw_dataset import VideoEntry
@@ -277,3 +279,23 @@ def test_batch_is_divided_over_the_devices(weights, clips):
 
 
 real = decode.read_clip
+
+
+@pytest.mark.parametrize("spoilt, what", [(0, "TSM-ResNet gives feature"), (1, "BiT gives objects")])
+def test_network_whose_output_is_not_finite_is_named_with_the_video(weights, clips, tmp_path, spoilt, what):
+  networks = list(weights)
+  huge = jax.tree.map(lambda leaf: jnp.full_like(leaf, 3e38), networks[spoilt].variables)     # finite, but overflows
+  networks[spoilt] = networks[spoilt]._replace(variables=huge)
+  with pytest.raises(UserError, match=f"The {what} for .*v0.mp4 that are not finite"):
+    extract(clips[:2], Extractor(*networks, batch_size=2, devices=ONE), FeatureStore(tmp_path, clips[:2]), num_workers=1)
+
+
+def test_constant_network_is_refused_while_videos_are_still_to_come(weights, clips, tmp_path, monkeypatch):
+  feature, objects = weights
+  monkeypatch.setattr(extract_lib, "ENOUGH_TO_DIFFER", 2)
+  monkeypatch.setattr(store_lib, "CHUNK_VIDEOS", 2)
+  nothing = feature._replace(variables=jax.tree.map(jnp.zeros_like, feature.variables))
+  store = FeatureStore(tmp_path, clips)
+  with pytest.raises(UserError, match="The network gives the same feature for all 2 videos"):
+    extract(clips, Extractor(nothing, objects, batch_size=2, devices=ONE), store, num_workers=1)
+  assert len(store) == 2

@@ -110,6 +110,12 @@ BAD_FILES = {
     "beyond float32": (lambda path: np.save(path, [1e200, 1, 2, 3, 4]), "holds inf at position 0"),
     "other number of views": (lambda path: np.save(path, np.zeros((2, DIM))),
                               "has 2 views of 5 numbers, most others have 1 view of 5 numbers"),
+    "a column": (lambda path: np.save(path, feature(0)[:, None]), r"has shape \(5, 1\), rows of one number; .* transposed"),
+    "one number a video": (lambda path: np.save(path, feature(0)[None, :1]), r"has shape \(1, 1\), one number"),
+    "a vector of one number": (lambda path: np.save(path, feature(0)[:1]), r"has shape \(1,\), one number"),
+    "transposed views": (lambda path: np.save(path, np.zeros((DIM, 3))),
+                         r"has shape \(5, 3\), which would be 5 views of 3 numbers each; .* transposed, \(3, 5\)"),
+    "as many views as numbers": (lambda path: np.save(path, np.zeros((DIM, DIM))), r"has shape \(5, 5\), .* fewer views"),
     "three axes": (lambda path: np.save(path, np.zeros((1, 1, DIM))), r"has shape \(1, 1, 5\)"),
     "nothing": (lambda path: np.save(path, np.zeros((1, 0))), r"has shape \(1, 0\)"),
     "one number": (lambda path: np.save(path, np.float32(3)), r"has shape \(\)"),
@@ -122,6 +128,14 @@ BAD_FILES = {
 def test_bad_file_is_named_with_what_is_wrong(raw_dataset, fill, index, spoil, reason):
   spoil(raw_dataset.entries[index].path)
   with pytest.raises(UserError, match=rf"(?s)1 of 6 feature files are no good; they are\n  .*c/v{index}.npy: {reason}"):
+    fill()
+
+
+@pytest.mark.parametrize("shape", [(DIM, 1), (DIM, 2), (1, 1)])
+def test_files_that_are_all_of_one_wrong_shape_are_refused_too(raw_dataset, fill, shape):
+  for index, entry in enumerate(raw_dataset.entries):
+    np.save(entry.path, np.resize(feature(index), shape))
+  with pytest.raises(UserError, match=r"6 of 6 feature files are no good; they are\n  .*c/v0.npy: has shape \(\d, \d\)"):
     fill()
 
 

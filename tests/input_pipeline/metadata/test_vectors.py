@@ -36,7 +36,7 @@ def test_word_table_is_the_one_matrix_of_floats_in_the_file(tmp_path, name, save
 @pytest.mark.parametrize("name, save, message", [
     ("t.npz", lambda path: np.savez(path, a=TABLE, b=TABLE), r"t.npz: expected exactly one .* a float32 \(4, 3\), b"),
     ("t.npz", lambda path: np.savez(path, a=TABLE[0]), r"it holds a float32 \(3,\)"),
-    ("t.th", lambda path: save_th(path, {"epoch": 3}), "it holds nothing"),
+    ("t.th", lambda path: save_th(path, {"epoch": 3}), "t.th holds no tensors but a dict of epoch"),
     ("t.npy", lambda path: np.save(path, TABLE[0]), r"t.npy holds float32 \(3,\); expected a matrix of floats"),
     ("t.npy", lambda path: np.save(path, TABLE.astype(int)), "holds int64"),
     ("t.npy", lambda path: np.save(path, np.where(TABLE == 5, np.nan, TABLE)), "row 1, column 2 is nan"),
@@ -56,6 +56,16 @@ def test_class_vectors_need_a_row_a_class(tmp_path):
   assert read_class_vectors(tmp_path / "v.npy", 4).dtype == np.float32
   with pytest.raises(UserError, match=r"v.npy holds 4 rows of 3 numbers; expected float \(5, V\)"):
     read_class_vectors(tmp_path / "v.npy", 5)
+
+
+def test_class_vectors_that_lie_the_other_way_are_said_to_look_transposed(tmp_path, capsys):
+  np.save(tmp_path / "v.npy", TABLE)
+  with pytest.raises(UserError, match=r"v.npy holds 4 rows of 3 numbers; .* It looks transposed; store .* \(3, 4\)"):
+    read_class_vectors(tmp_path / "v.npy", 3)
+  assert "square" not in capsys.readouterr().err
+  np.save(tmp_path / "v.npy", TABLE[:3])
+  np.testing.assert_array_equal(read_class_vectors(tmp_path / "v.npy", 3), TABLE[:3])
+  assert "v.npy is square, 3 x 3, and could be transposed; each row is taken as that of a class" in capsys.readouterr().err
 
 
 def test_archive_in_the_place_of_an_array_is_refused(tmp_path):
