@@ -133,8 +133,14 @@ def _require_same_content(options: PrepareOptions, path: Path, source: dict[str,
   given = {name: value for name in names if (value := getattr(options, name)) is not None}
   now = made_of.options_as_made(options.dataset, options.data_dir, source, **given)
   is_elsewhere = now.root.resolve() != Path(source["root"]).resolve()
-  must_be_there = is_elsewhere and bool(options.source or options.from_features_alone)
-  beginning = f"its source is {source['root']}, asked for is {now.root}" if is_elsewhere else "it has changed since"
+  chosen = source.get("options", {})
+  others = {f"its --{name}": (chosen[name], value) for name, value in options.given().items()
+            if name in PATHS and name in chosen and value != chosen[name]}
+  if is_elsewhere:
+    others["its source"] = source["root"], now.root
+  must_be_there = bool(others.keys() - {"its source"} or is_elsewhere and (options.source or options.from_features_alone))
+  beginning = next((f"{what} is {there}, asked for is {asked_for}" for what, (there, asked_for) in others.items()),
+                   "it has changed since")
   try:
     if not now.root.is_dir():      # or it would perhaps be made
       raise UserError(f"There is no folder {now.root}.")
