@@ -75,15 +75,15 @@ def train(experiment: Experiment) -> bool:
       is_logged = step % config.log_every_steps == 0 or step == num_steps
       if is_logged or is_due:
         log.training(step, parallel.fetch(losses), write=is_logged)
+      saved = None
       if is_due:
         state = learner.finalize(state, parallel)
-        log.require_finite(step, parallel.fetch(state.params))
+        saved = log.finite(step, parallel.fetch(state))
         best = validate(state.params, step, best)
       stopping = stop.agreed(ask_others=is_logged or is_due)
-      if stopping and not is_due:
-        log.require_finite(step, parallel.fetch(state.params))
       if is_due or stopping:
-        checkpoints.save(parallel.fetch(state), best._replace(complete=step >= num_steps))
+        saved = saved or log.finite(step, parallel.fetch(state))
+        checkpoints.save(saved, best._replace(complete=step >= num_steps))
       progress.advance(note=_note(best))
       if stopping:
         break
@@ -140,14 +140,18 @@ class _Log:
     """A step was taken; its losses are looked at later, so that nothing waits for them."""
     self._untold.append((step, losses["loss"]))
 
-  def require_finite(self, step: int, params: Params) -> None:
-    """Raises: Failure if a loss since the last look is not finite, or a parameter after `step`, on the host, is not."""
+  def finite(self, step: int, state: TrainState) -> TrainState:
+    """The state after `step`, on the host. Raises: Failure if a loss since the last look, or a parameter, is not finite."""
+    self._require_finite_losses()
+    if names := not_finite(state.params):
+      raise self._diverged(f"Step {step} made {names[0]} infinite or no number.")
+    return state
+
+  def _require_finite_losses(self) -> None:
     taken, self._untold = self._untold, []
     for at, loss in taken:
       if not math.isfinite(value := float(self._fetch(loss))):
         raise self._diverged(f"The loss is {value} at step {at}.")
-    if names := not_finite(params):
-      raise self._diverged(f"Step {step} made {names[0]} infinite or no number.")
 
   def _diverged(self, what: str) -> Failure:
     optimizer = self._config.optimizer
@@ -157,7 +161,7 @@ class _Log:
 
   def training(self, step: int, losses: dict[str, Array], write: bool) -> None:
     """The losses of a step; if `write`, a line of them. Raises: Failure if one since the last look is not finite."""
-    self.require_finite(step, {})
+    self._require_finite_losses()
     values = {name: float(value) for name, value in sorted(losses.items())}
     if write:
       values = {"epoch": (step - 1) // self._epoch_steps, **values, "learning_rate": self._learner.learning_rate(step - 1)}

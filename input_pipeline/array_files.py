@@ -11,10 +11,9 @@ import contextlib
 import os
 import pickle
 import re
+import struct
 import tempfile
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
 
-from input_pipeline import devices, nameless_owners, paths
+from input_pipeline import devices, nameless_owners, numpy_files, paths
 from input_pipeline.errors import UserError
 
 nameless_owners.allow()
@@ -66,12 +65,8 @@ def read_arrays(path: str | os.PathLike) -> Arrays:
 
 def read_npz(path: str | os.PathLike) -> Arrays:
   """The arrays of a NumPy archive, floats as float32."""
-  with _readable(path, "a NumPy .npz archive", (zlib.error, zipfile.BadZipFile, NotImplementedError)):
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-      raise ValueError("it holds a single array")
-    with archive:
-      return {name: _as_float32(archive[name]) for name in archive.files}
+  with _readable(path, "a NumPy .npz archive"):
+    return {name: _as_float32(array) for name, array in numpy_files.read_npz(path).items()}
 
 
 def read_orbax(path: str | os.PathLike) -> dict[tuple[str, ...], np.ndarray]:
@@ -83,7 +78,7 @@ def _read_leaves(path: str | os.PathLike) -> dict[tuple[str, ...], np.ndarray]:
   """Those leaves as they are."""
   devices.require()
   path = Path(path).absolute()
-  with _readable(path, "a converted checkpoint", (AttributeError, TypeError)):
+  with _readable(path, "a converted checkpoint", AttributeError, TypeError):
     with paths.Alias(path) as folder, ocp.PyTreeCheckpointer() as checkpointer:
       tree = checkpointer.metadata(folder).item_metadata.tree
       as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
@@ -126,17 +121,14 @@ def axis_length(arrays: Arrays, name: str, axis: int, otherwise: int) -> int:
 
 
 def _read_npy(path: str | os.PathLike) -> Arrays:
-  with _readable(path, "a NumPy .npy file", ()):
-    array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-      raise ValueError("it is an archive of arrays (.npz)")
-    return {"": _as_float32(array)}
+  with _readable(path, "a NumPy .npy file"):
+    return {"": _as_float32(numpy_files.read_npy(path))}
 
 
 def _read_safetensors(path: str | os.PathLike) -> Arrays:
   import safetensors
 
-  with _readable(path, "a .safetensors file", (safetensors.SafetensorError,)):
+  with _readable(path, "a .safetensors file", safetensors.SafetensorError):
     entries = safetensors.deserialize(Path(path).read_bytes())
   if strange := {entry["dtype"] for _, entry in entries} - SAFETENSORS.keys():
     raise UserError(f"{path} holds numbers of type {', '.join(sorted(strange))}; expected one of "
@@ -180,6 +172,9 @@ OF_NUMPY: Any = [(_OfNumpy, name) for name in (
     "numpy.dtype", "numpy.ndarray",
     *(f"numpy.{core}.multiarray.{function}" for core in ("core", "_core") for function in ("scalar", "_reconstruct")))]
 
+OF_DAMAGED_PICKLES = (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError, IndexError, AssertionError,
+                      OverflowError, MemoryError, struct.error)
+
 
 def _load_torch(path: str | os.PathLike) -> Any:
   """What a PyTorch file of tensors holds, on the CPU. Raises: UserError if it cannot be read, or without PyTorch."""
@@ -187,7 +182,7 @@ def _load_torch(path: str | os.PathLike) -> Any:
     import torch  # an extra that only these files require
   except ModuleNotFoundError as error:
     raise UserError(_TORCH_NEEDED.format(path=path)) from error
-  with _readable(path, "a PyTorch file of tensors", (pickle.UnpicklingError, RuntimeError)):
+  with _readable(path, "a PyTorch file of tensors", *OF_DAMAGED_PICKLES):
     try:
       with torch.serialization.safe_globals(OF_NUMPY), warnings.catch_warnings(action="ignore"):
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -206,7 +201,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _from_torch(path: str | os.PathLike, value: Any) -> np.ndarray:
-  with _readable(path, "a PyTorch file of tensors", (RuntimeError, TypeError, AttributeError, IndexError)):
+  with _readable(path, "a PyTorch file of tensors", RuntimeError, TypeError, AttributeError, IndexError):
     if isinstance(value, _OfNumpy):
       return _as_float32(value.array())
     tensor = value.detach().to_dense()
@@ -242,7 +237,7 @@ def _as_float32(array: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _readable(path: str | os.PathLike, kind: str, also: tuple[type[Exception], ...]) -> Iterator[None]:
+def _readable(path: str | os.PathLike, kind: str, *also: type[Exception]) -> Iterator[None]:
   """Turns what goes wrong when a file is read, these and `also`, into a UserError."""
   if not Path(path).exists():
     raise UserError(f"No such file: {path}.")

@@ -14,6 +14,7 @@ On disk, names, labels and concept ids of a split are read once and stay in memo
 smaller than `FEATURES_IN_MEMORY`; those of larger splits are read when they are wanted.
 """
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -51,21 +52,21 @@ class Table(NamedTuple):
     labels: (N,) int32, positions in the class list.
     concept_ids: (N, 20) int32, -1 where absent.
     in_memory: (N, D) float32 features, or None where they stay on disk.
-    records: random access to the serialised examples; None where there is nothing but `in_memory`.
+    records: the examples on disk; None where there is nothing but `in_memory`.
   """
 
   names: np.ndarray
   labels: np.ndarray
   concept_ids: np.ndarray
   in_memory: np.ndarray | None
-  records: Any = None
+  records: "_Records | None" = None
 
   def features(self, rows: Sequence[int] | np.ndarray, view: int | None = None) -> np.ndarray:
     """(len(rows), D) float32 features of these rows; of one view, or of all of them together."""
     rows = np.asarray(rows, np.int64)
     if self.in_memory is not None and view is None:
       return self.in_memory[rows]
-    examples = [_fields(record) for record in self.records.__getitems__(rows.tolist())]
+    examples = self.records.read(rows.tolist())
     features = np.stack([_vector(example["feature"], np.float32) for example in examples])
     if view is not None:
       of_views = [_vector(example["views"], np.float32) for example in examples]
@@ -165,8 +166,9 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
   class_splits = beside("class_splits.json", splits_lib.read_splits, len(classes)) or ()
   word_list = beside("word_list.json", vectors.read_word_list)
   alias = paths.Alias(path)
-  builder = tfds.builder_from_directory(str(alias.path))
-  features: Any = builder.info.features
+  with _readable(path, "dataset_info.json, features.json"):
+    builder = tfds.builder_from_directory(str(alias.path))
+    features: Any = builder.info.features
   return Dataset(
       name=name,
       path=path,
@@ -183,6 +185,42 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
       read_word_table=functools.cache(functools.partial(_read_word_table, path, word_list)),
       source=files.read_json(path / "source.json"),
   )
+
+
+class _Records:
+  """Random access to the examples of a split on disk. What is wrong with them is a UserError."""
+
+  def __init__(self, builder: tfds.core.DatasetBuilder, part: str, path: Path):
+    self._path, self._part = path, part
+    with self.readable():
+      self._source: Any = builder.as_data_source(
+          part, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)     # pyright: ignore[reportCallIssue]
+
+  def __len__(self) -> int:
+    with self.readable():
+      return len(self._source)
+
+  def read(self, rows: Sequence[int]) -> list[Any]:
+    """{field: value} of each of these rows."""
+    with self.readable():
+      parse = tf_example_pb2.Example.FromString     # pyright: ignore[reportAttributeAccessIssue]
+      return [parse(record).features.feature for record in self._source.__getitems__(list(rows))]
+
+  def readable(self) -> contextlib.AbstractContextManager[None]:
+    """For a block that reads them."""
+    return _readable(self._path, f"the examples of split {self._part!r}")
+
+
+@contextlib.contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+  """What TFDS, array_record and protobuf raise for a file that is cut off, changed or gone, all sorts, is a UserError."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    reason = f"{type(error).__name__}: {str(error).strip() or 'no more is known'}"[:300]
+    raise UserError(f"{path}: {what} cannot be read ({reason}). Delete that folder and prepare the dataset again.") from error
 
 
 class _StoredTables(Mapping[str, Table]):
@@ -220,14 +258,14 @@ class _StoredTables(Mapping[str, Table]):
     in_memory = count * feature_dim * 4 <= FEATURES_IN_MEMORY
     features = np.empty((count, feature_dim), np.float32) if in_memory else None
     for start in range(0, count, READ_CHUNK):
-      chunk = records.__getitems__(list(range(start, min(start + READ_CHUNK, count))))
-      for row, record in enumerate(chunk, start=start):
-        fields = _fields(record)
-        names.append(fields["name"].bytes_list.value[0].decode())
-        labels[row] = fields["label"].int64_list.value[0]
-        concept_ids[row] = _vector(fields["concept_ids"], np.int32)
-        if features is not None:
-          features[row] = _vector(fields["feature"], np.float32)
+      chunk = records.read(range(start, min(start + READ_CHUNK, count)))
+      with records.readable():
+        for row, fields in enumerate(chunk, start=start):
+          names.append(fields["name"].bytes_list.value[0].decode())
+          labels[row] = fields["label"].int64_list.value[0]
+          concept_ids[row] = _vector(fields["concept_ids"], np.int32)
+          if features is not None:
+            features[row] = _vector(fields["feature"], np.float32)
     for what, values, low, limit in zip(
         ("label", "concept id"), (labels, concept_ids), (0, concepts_lib.NO_CONCEPT), self._limits):
       outside = np.nonzero(((values < low) | (values >= limit)).reshape(count, -1).any(-1))[0]
@@ -239,17 +277,15 @@ class _StoredTables(Mapping[str, Table]):
       self._require_varied(part, features)
     return Table(np.array(names), labels, concept_ids, features, records)
 
-  def _records(self, part: str) -> Any:
-    """Random access to the serialised examples."""
-    return self._builder.as_data_source(
-        part, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)     # pyright: ignore[reportCallIssue]
+  def _records(self, part: str) -> "_Records":
+    return _Records(self._builder, part, self._path)
 
   def _require_varied(self, part: str, features: np.ndarray) -> None:
     """Raises: UserError if all examples of this split have the same feature, and the first of the others has it too."""
     if len(features) < 2 or any((feature != features[0]).any() for feature in features[1:]):
       return
-    others = [self._records(other)[0] for other in self._parts if part not in (other, "all")]
-    if all((_vector(_fields(record)["feature"], np.float32) == features[0]).all() for record in others):
+    others = [self._records(other).read([0])[0] for other in self._parts if part not in (other, "all")]
+    if all((_vector(fields["feature"], np.float32) == features[0]).all() for fields in others):
       raise UserError(f"{self._path}: all examples of split {part!r} have the same feature, so nothing tells them apart: it "
                       "was made with the weights of no trained network, or damaged ones. Delete it, and prepare it again "
                       "with others.")
@@ -271,11 +307,6 @@ def _require_finite(what: str, names: Sequence[str] | np.ndarray, features: np.n
   if bad.size:
     raise UserError(f"{what} holds features that are not finite, of {bad.size} examples such as {str(names[bad[0]])!r}: it "
                     "was made with damaged weights or features. Delete it, and prepare it again from good ones.")
-
-
-def _fields(record: bytes) -> Any:
-  """Field name -> value of a serialised tf.train.Example."""
-  return tf_example_pb2.Example.FromString(record).features.feature     # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _vector(field: Any, dtype: type[np.generic]) -> np.ndarray:

@@ -12,13 +12,12 @@ error, so that nobody trains on half a dataset without knowing.
 import collections
 import hashlib
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from input_pipeline import files
+from input_pipeline import files, numpy_files
 from input_pipeline.errors import UserError
 from input_pipeline.features.object_predictions import Predictions, no_predictions, read_predictions
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures, stamp
@@ -117,12 +116,9 @@ def read_feature(path: Path) -> np.ndarray:
   """The (V, D) float32 feature in a file of shape (V, D), or (D,) for V = 1, and any float type. Raises: BadFile."""
   try:
     files.require_regular(path)
-    array = np.load(path, allow_pickle=False)
-  except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-    raise BadFile(f"cannot be read as a .npy file of numbers ({str(error) or type(error).__name__}); "
-                  "is it whole?") from error
-  if not isinstance(array, np.ndarray):
-    raise BadFile("is an archive of arrays (.npz), expected a single array (.npy)")
+    array = numpy_files.read_npy(path)
+  except (OSError, ValueError) as error:
+    raise BadFile(f"cannot be read as a .npy file of numbers ({error}); is it whole?") from error
   if array.dtype.kind != "f":
     raise BadFile(f"holds {array.dtype}, expected floating-point numbers")
   if array.ndim not in (1, 2) or not array.size:

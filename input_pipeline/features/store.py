@@ -12,14 +12,13 @@ when it was read; one that changed since then is extracted again, and the later 
 
 import functools
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline import files
+from input_pipeline import files, numpy_files
 from input_pipeline.errors import UserError
 from input_pipeline.raw_dataset import VideoEntry
 
@@ -133,8 +132,7 @@ class FeatureStore:
 
   def _read(self, number: int, fields: Sequence[str]) -> dict[str, np.ndarray]:
     try:
-      with np.load(self._path(number), allow_pickle=False) as chunk:
-        return {field: chunk[field] for field in fields}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+      return numpy_files.read_npz(self._path(number), fields)
+    except (OSError, ValueError) as error:
       raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command "
                       "again; its videos are extracted anew.") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline import array_files, files
+from input_pipeline import array_files, files, numpy_files
 from input_pipeline.errors import UserError
 
 TABLE_SUFFIXES = (".npy", ".npz", ".safetensors", ".th", ".pth", ".pt")     # of a word table, in order of preference
@@ -92,12 +92,9 @@ def read_word_table(path: str | os.PathLike) -> np.ndarray:
 
 def _read_matrix(path: str | os.PathLike) -> np.ndarray:
   try:
-    array = np.load(path, allow_pickle=False)
-  except (OSError, ValueError, EOFError) as error:
+    return _checked(path, numpy_files.read_npy(path))
+  except (OSError, ValueError) as error:
     raise UserError(f"Cannot read {path} as a .npy file of numbers: {error}. Is it whole?") from error
-  if not isinstance(array, np.ndarray):
-    raise UserError(f"{path} is an archive of arrays (.npz); expected a single array (.npy).")
-  return _checked(path, array)
 
 
 def _checked(path: str | os.PathLike, array: np.ndarray) -> np.ndarray:

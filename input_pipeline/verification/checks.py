@@ -10,7 +10,6 @@ what else is wrong.
 
 import collections
 import stat
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline import files, manifest
+from input_pipeline import files, manifest, numpy_files
 from input_pipeline.backbones import usual_samplings
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
@@ -117,11 +116,7 @@ def check_prepared(raw_dataset: RawDataset, dataset: Dataset) -> tuple[np.ndarra
   splits = [split for split in PARTS if split in dataset.tables] if dataset.divides_videos else ["all"]
   examples = {}     # (split, name) -> class
   for split in splits:
-    try:
-      table = dataset.table(split)
-    except (RuntimeError, OSError) as error:      # what array_record makes of a file that is cut off, changed or gone
-      raise UserError(f"{dataset.path}: the examples of split {split!r} cannot be read ({error}). Delete that folder "
-                      "and prepare the dataset again.") from error
+    table = dataset.table(split)
     labels = table.labels.tolist()
     examples.update(((split, name), stored_names[label]) for name, label in zip(table.names.tolist(), labels))
   reasons = {row["name"]: row["reason"]
@@ -223,10 +218,9 @@ def _evaluated_names(run: Path, reported: Any, k: int) -> tuple[list[str], list[
     lacking = f"{run / 'results.json'} has no results of it" if reported is None else f"there is no {path}"
     return [], [f"Class split {k} was not evaluated: {lacking}."]
   try:
-    with np.load(path, allow_pickle=False) as arrays:
-      names = arrays["names"].tolist()
+    names = numpy_files.read_npz(path, ("names",))["names"].tolist()
     num_videos = reported["num_videos"]
-  except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+  except (OSError, ValueError, KeyError, TypeError) as error:
     raise UserError(f"{path}, or results.json beside it, is not what an evaluation leaves ({type(error).__name__}: "
                     f"{error}). Evaluate again (--mode=eval).") from error
   if len(set(names)) == len(names) == num_videos:
