@@ -183,9 +183,16 @@ def _faults(text: str, finite: bool) -> Iterator[tuple[int, str]]:
       fields[-1].add(previous)
     elif len(word) > MOST_DIGITS and word[0] != '"':
       yield offset, f"a number has {len(word)} digits: {word[:20]}..."
-    elif finite and word[0] in "-0123456789NI" and not math.isfinite(float(word)):
+    elif finite and word[0] in "-0123456789NI" and not _is_finite(word):
       yield offset, f"{word[:20]} is no finite number"
     previous = word
+
+
+def _is_finite(word: str) -> bool:
+  try:
+    return math.isfinite(float(word))
+  except ValueError:      # a number that is not finite and runs on: NaN0
+    return False
 
 
 def _require_usable(path: str | os.PathLike, text: str) -> None:

@@ -218,21 +218,21 @@ def prepared_dataset(folder: Path) -> Reader:
 
 def provenance(folder: Path) -> Reader:
   """What `--mode=train` and `verify` compare: manifest, config.json, data.json, results.json, predictions."""
-  from configs import vse
+  from configs import devise
   from er_jax import provenance, workdir
   from er_jax.run_log import MetricsLog
   from input_pipeline.dataset import open_dataset
   from input_pipeline.verification import checks
   _prepared(folder / "data")
   dataset = open_dataset(folder / "data", "precomputed")
-  config = vse.get_config("precomputed")
+  config = devise.get_config("precomputed")
   run = folder / "run"
   with workdir.claim(run, config, provenance.of(config, dataset, ""), "train"):
     pass
   (run / ".lock").unlink(missing_ok=True)
   MetricsLog(run / "metrics.jsonl").write({"step": 1, "loss": 0.5})
   files.write_json(run / "results.json", {
-      "method": "vse", "dataset": "precomputed", "splits": {"0": {"step": 1, "num_videos": 2}},
+      "method": "devise", "dataset": "precomputed", "splits": {"0": {"step": 1, "num_videos": 2}},
       "data": provenance.of(config, dataset, "")})
   with files.replacing(run / "predictions" / "test0.npz") as file:
     np.savez(file, names=np.array(["a", "b"]), logits=np.ones((2, 4), np.float32), targets=np.zeros(2, np.int32))

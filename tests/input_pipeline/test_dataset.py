@@ -212,7 +212,7 @@ def test_word_table_is_read_when_it_is_asked_for_and_fits_the_word_list(copied):
   assert table.dtype == np.float32 and np.array_equal(table, np.arange(12).reshape(3, 4))
   assert dataset.word_table is table
   (copied.folder / "word_list.json").write_text('["one", "two"]')
-  with pytest.raises(UserError, match="word_list.json has 2 words, but .*word_table.npy has 3 rows"):
+  with pytest.raises(UserError, match=r"word_table.npy holds 3 rows of 4 numbers; expected float \(2, V\).*word_list.json has so many words"):
     _ = copied().word_table
   (copied.folder / "word_table.npy").write_bytes(b"cut")
   with pytest.raises(UserError, match="Cannot read .*word_table.npy"):
@@ -228,7 +228,7 @@ def test_needed_piece_is_returned():
 @pytest.mark.parametrize("piece, value, message", [
     ("class_vectors", None, r"a vector for each class \(class_vectors.npy; in .* zsl220/labels_glove42b.npy"),
     ("word_list", None, r"a word list \(word_list.json; in the published layout zsl220/label_word_list.json\)"),
-    ("word_table", None, r"\(word_table.npy, .npz, .th or .pth; in the published layout zsl220/word.glove42b.th\)"),
+    ("word_table", None, r"\(word_table.npy, .npz, .safetensors, .th, .pth or .pt; in the published layout zsl220/word.glove42b.th\)"),
     ("classifier_rows", None, r"\(classifier_rows.npy; in the published layout zsl220/KG/pretsm.k400.fc.weight.npy\)"),
     ("concepts", [], r"\(concepts.jsonl; in the published layout concepts.jsonl and features/bit-m-r50x1_top20"),
 ])

@@ -82,8 +82,8 @@ def test_weights_in_any_folder_come_back_to_the_bit(tmp_path, name):
 
 
 def test_weights_that_do_not_read_back_are_not_called_written(tmp_path, monkeypatch):
-  read = array_files.read_orbax
-  monkeypatch.setattr(array_files, "read_orbax", lambda path: {name: -array for name, array in read(path).items()})
+  read = array_files._read_leaves
+  monkeypatch.setattr(array_files, "_read_leaves", lambda path: {name: -array for name, array in read(path).items()})
   with pytest.raises(UserError, match="does not read back"):
     array_files.write_orbax(tmp_path / "weights", {"a": np.zeros(3)})      # -0.0 is equal, but of other bits
   assert not list(tmp_path.iterdir())

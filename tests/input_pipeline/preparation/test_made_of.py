@@ -35,6 +35,11 @@ def copy(layout, tmp_path) -> Path:
   return tmp_path / "copy"
 
 
+def halve_scores(path: Path) -> None:
+  predictions = json.loads(path.read_text())
+  path.write_text(json.dumps({name: [ids, [score / 2 for score in scores]] for name, (ids, scores) in predictions.items()}))
+
+
 def edit(path: Path, old: str, new: str) -> None:
   text = path.read_text()
   assert old in text
@@ -64,7 +69,7 @@ CHANGES = {
     "words": (lambda source: (source / "zsl220/word.glove42b.npz").unlink(), "it has word_table.npz, for which"),
 }
 VIDEO_CHANGES = {
-    "objects": (lambda source: edit(source / "features/bit-m-r50x1_top20_preds.json", ", 0.", ", 0.0"),
+    "objects": (lambda source: halve_scores(source / "features/bit-m-r50x1_top20_preds.json"),
                 "its object predictions are not"),
     "list": (lambda source: edit(source / "zsl220/tst_video_names.json", '"tst_1_1.avi", ', ""),
              r"1 videos are not there or listed any more, such as 'tst_1_1' \(test\)"),
