@@ -82,7 +82,7 @@ def _open(path: Path) -> Iterator[_Text]:
       with archive.open(members[0]) as file:
         buffered = io.BufferedReader(file, MEGABYTE)     # pyright: ignore[reportArgumentType] (a ZipExtFile will do)
         yield _Text(buffered, members[0].file_size, f"{path}/{members[0].filename}")
-  except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+  except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, IndexError) as error:
     reason = "no such file" if isinstance(error, FileNotFoundError) else error
     raise UserError(f"Cannot read {path}: {reason}. Is the download whole?") from error
 
@@ -93,7 +93,7 @@ def _entries(text: _Text) -> Iterator[tuple[int, bytes]]:
   for number, line in enumerate(text.file, start=1):
     line = line.rstrip()
     if number == 1:
-      header = re.fullmatch(rb"(\d+) (\d+)", line)
+      header = re.fullmatch(rb"(\d{1,18}) (\d{1,18})", line)
       announced, dim = map(int, header.groups()) if header else (None, line.count(b" "))
       if not dim or not header and not all(map(_is_number, line.split(b" ")[1:])):
         raise UserError(f"{text.name}:1: {LINE}, got {_shown(line)}. Is it another file, or a packed one?")
