@@ -41,7 +41,6 @@ class Converted(NamedTuple):
 
 def _backbone(name: str) -> Callable[[Path, ConfigDict | None], Converted]:
   def convert(path: Path, config: ConfigDict | None) -> Converted:
-    _refuse(config, name)
     backbone = BACKBONES.load(name)
     sizes, variables, ignored = backbone.load(path)
     return Converted(f"a {backbone.title}, {sizes}", variables, ignored)
@@ -52,8 +51,6 @@ def _backbone(name: str) -> Callable[[Path, ConfigDict | None], Converted]:
 def _method(name: str) -> Callable[[Path, ConfigDict | None], Converted]:
   def convert(path: Path, config: ConfigDict | None) -> Converted:
     config = config or config_files.load(name, "precomputed")
-    if config.method != name:
-      raise UserError(f"--config is of method {config.method}, but --kind is {name}.")
     from er_jax import published_weights
 
     arrays = published_weights.read(path, config)
@@ -65,7 +62,6 @@ def _method(name: str) -> Callable[[Path, ConfigDict | None], Converted]:
 
 
 def _word_embedding(path: Path, config: ConfigDict | None) -> Converted:
-  _refuse(config, "word_embedding")
   from flax.traverse_util import unflatten_dict
 
   from er_jax.text.embedding import WORD_TABLE
@@ -76,10 +72,12 @@ def _word_embedding(path: Path, config: ConfigDict | None) -> Converted:
   return Converted(f"{len(table)} word vectors of {table.shape[1]} numbers", tree, {})
 
 
-def _refuse(config: ConfigDict | None, kind: str) -> None:
-  """Raises: UserError if there is a config where the file says all."""
-  if config is not None:
+def require_fitting(config: ConfigDict | None, kind: str) -> None:
+  """Raises: UserError if there is a config of another method, or one where the file says all."""
+  if config is not None and kind not in METHODS.names():
     raise UserError(f"--config goes with a method's weights; --kind={kind} is known by its file.")
+  if config is not None and config.method != kind:
+    raise UserError(f"--config is of method {config.method}, but --kind is {kind}.")
 
 
 KINDS: dict[str, Callable[[Path, ConfigDict | None], Converted]] = {
@@ -103,6 +101,7 @@ def main(_: list[str]) -> None:
   kind = flags.FLAGS.kind
   if kind not in KINDS:
     raise errors.unknown("--kind", kind, KINDS)
+  require_fitting(flags.FLAGS.config, kind)
   source, output = paths.of_flags(flags.FLAGS, "input", "output")
   if os.path.lexists(output):
     raise UserError(f"{output} is there already; remove it or choose another --output.")

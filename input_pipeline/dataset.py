@@ -66,6 +66,7 @@ class Table(NamedTuple):
     rows = np.asarray(rows, np.int64)
     if self.in_memory is not None and view is None:
       return self.in_memory[rows]
+    assert self.records is not None      # where there is more than one view, or too much for memory
     examples = self.records.read(rows.tolist())
     features = np.stack([_vector(example["feature"], np.float32) for example in examples])
     if view is not None:

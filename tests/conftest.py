@@ -13,3 +13,10 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="er_j
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
 install_import_hook(["er_jax.losses", "er_jax.models", "er_jax.steps", "input_pipeline.backbones"], "beartype.beartype")
+
+LONG_FILES = ("test_train", "test_parity", "test_provenance", "test_main", "test_checkpoints", "test_benchmark", "test_extract")
+
+
+def pytest_collection_modifyitems(items):
+  """The files that take longest come first, or one worker would be left with one of them at the end."""
+  items.sort(key=lambda item: LONG_FILES.index(item.path.stem) if item.path.stem in LONG_FILES else len(LONG_FILES))

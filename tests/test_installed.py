@@ -84,8 +84,8 @@ def test_help_and_a_wrong_name_are_answered_before_anything_that_computes_is_imp
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["eval", "--config=ervse:ucf101_zsar"], "error: No run in runs/ervse-ucf101_zsar"),
-    (["train", "--config=vse:ucf101_zsar", "--config.data.data_dir=nowhere"], "--dataset=ucf101_zsar --data_dir=nowhere")])
+    (["eval", "--config=ervse:ucf101_zsar"], "/runs/ervse-ucf101_zsar: it has no checkpoints"),
+    (["train", "--config=vse:ucf101_zsar", "--config.data.data_dir=nowhere"], "/nowhere --source=FOLDER")])
 def test_a_mistake_ends_with_a_message_and_status_2(installed, arguments, said):
   done = installed.run(*arguments)
   assert done.returncode == 2 and said in done.stderr, done.stderr

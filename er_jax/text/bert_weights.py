@@ -24,6 +24,7 @@ from input_pipeline.state_dicts import Unneeded, kernels_transposed, to_variable
 
 WEIGHTS = "model.safetensors"
 FILES = ("config.json", "vocab.txt", "tokenizer_config.json", WEIGHTS)
+LARGEST, MOST_LAYERS = 1 << 20, 1 << 10      # sizes that a config.json may tell
 HIDDEN_ACTIVATIONS = ("gelu", "gelu_new", "relu")
 
 
@@ -223,7 +224,14 @@ def _read_config(path: Path) -> BertConfig:
   for name, only in (("model_type", "bert"), ("position_embedding_type", "absolute")):
     if values.get(name, only) != only:
       raise UserError(f"{path}: {name} is {values[name]!r}; only {only!r} is implemented.")
-  config = BertConfig(**{field.name: values[field.name] for field in fields if field.name in values})
+  given = {field.name: values[field.name] for field in fields if field.name in values}
+  for name in (field.name for field in fields if field.type is int and field.name in given):
+    most = MOST_LAYERS if name == "num_hidden_layers" else LARGEST
+    if type(given[name]) is not int or not 0 < given[name] <= most:
+      raise UserError(f"{path}: {name} is {str(given[name])[:40]}, expected a whole number from 1 to {most}.")
+  if not isinstance(given.get("layer_norm_eps", 0.0), int | float):
+    raise UserError(f"{path}: layer_norm_eps is {str(given['layer_norm_eps'])[:40]}, expected a number.")
+  config = BertConfig(**given)
   if config.hidden_act not in HIDDEN_ACTIVATIONS:
     raise unknown(f"hidden_act in {path}", config.hidden_act, HIDDEN_ACTIVATIONS)
   if config.hidden_size % config.num_attention_heads:
