@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+ZIP = b"PK\x03\x04"      # how an archive begins
 MOST_TIMES, ALWAYS_BYTES = 100, 1 << 28      # by how much an archive of weights or features may grow; and however much
 WRONG = (      # what NumPy, its parser of headers and zipfile raise for what is damaged
     EOFError, KeyError, TypeError, OverflowError, MemoryError, RecursionError, SyntaxError, RuntimeError, IndexError,
@@ -29,8 +30,11 @@ WRONG = (      # what NumPy, its parser of headers and zipfile raise for what is
 def read_npy(path: str | os.PathLike) -> np.ndarray:
   """The array of an .npy file. Raises: OSError; ValueError, saying what is wrong with it."""
   with _told(), open(path, "rb") as file:
-    if file.read(4) == b"PK\x03\x04":
+    beginning = file.read(len(npy_format.MAGIC_PREFIX))
+    if beginning.startswith(ZIP):
       raise ValueError("it is an archive of arrays (.npz), expected a single array (.npy)")
+    if beginning != npy_format.MAGIC_PREFIX:
+      raise ValueError(f"it begins with {beginning!r}, which no .npy file does")
     file.seek(0)
     return _read(file, os.fstat(file.fileno()).st_size)
 

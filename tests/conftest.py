@@ -9,7 +9,9 @@ DEVICES = "--xla_force_host_platform_device_count=8"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="er_jax_test_compiled_"))
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  COMPILED = tempfile.TemporaryDirectory(prefix="er_jax_test_compiled_")      # gone when the tests end
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
 install_import_hook(["er_jax.losses", "er_jax.models", "er_jax.steps", "input_pipeline.backbones"], "beartype.beartype")
