@@ -160,7 +160,7 @@ def load_params(path: str | os.PathLike, like: dict, may_be_alone: str = "") -> 
     folder = alias / inner
     try:
       shapes = _shapes_of(checkpointer.metadata(folder).item_metadata)
-    except (FileNotFoundError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
       shapes = {}
     if not shapes:
       steps = sorted(child.name for child in path.iterdir() if (child / STATE).is_dir())

@@ -243,6 +243,6 @@ def _readable(path: str | os.PathLike, kind: str, *also: type[Exception]) -> Ite
     raise UserError(f"No such file: {path}.")
   try:
     yield
-  except (OSError, EOFError, ValueError, KeyError, *also) as error:
+  except (OSError, EOFError, ValueError, KeyError, RecursionError, *also) as error:
     reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
     raise UserError(f"Cannot read {path} as {kind}: {reason}. Is it the right file, and whole?") from error
