@@ -226,9 +226,9 @@ def _read_config(path: Path) -> BertConfig:
       raise UserError(f"{path}: {name} is {values[name]!r}; only {only!r} is implemented.")
   given = {field.name: values[field.name] for field in fields if field.name in values}
   for name in (field.name for field in fields if field.type is int and field.name in given):
-    most = MOST_LAYERS if name == "num_hidden_layers" else LARGEST
-    if type(given[name]) is not int or not 0 < given[name] <= most:
-      raise UserError(f"{path}: {name} is {str(given[name])[:40]}, expected a whole number from 1 to {most}.")
+    least, most = (0, MOST_LAYERS) if name == "num_hidden_layers" else (1, LARGEST)
+    if type(given[name]) is not int or not least <= given[name] <= most:
+      raise UserError(f"{path}: {name} is {str(given[name])[:40]}, expected a whole number from {least} to {most}.")
   if not isinstance(given.get("layer_norm_eps", 0.0), int | float):
     raise UserError(f"{path}: layer_norm_eps is {str(given['layer_norm_eps'])[:40]}, expected a number.")
   config = BertConfig(**given)
