@@ -28,10 +28,15 @@ class Failure(UserError):
   status = 1
 
 
+def near_matches(name: str, known: Iterable[str]) -> list[str]:
+  """At most three of `known` that are written much like `name`, the nearest first."""
+  return difflib.get_close_matches(name[:LONGEST], list(known), n=3, cutoff=0.6)
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
   """The error for a name that is not among `known`: lists the near matches, or all names if none is near."""
   known = sorted(known)
-  near = difflib.get_close_matches(str(name)[:LONGEST], known, n=3, cutoff=0.6)
+  near = near_matches(str(name), known)
   hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
   return UserError(f"Unknown {kind} {str(name)!r}. {hint}")
 

@@ -9,14 +9,13 @@
 Names are compared by their letters and digits alone, in lower case.
 """
 
-import difflib
 import sys
 import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from input_pipeline.errors import LONGEST, UserError
+from input_pipeline.errors import UserError, near_matches
 
 SHOWN = 20      # entries that a warning lists
 
@@ -49,7 +48,7 @@ class ClassIndex(NamedTuple):
 
   def near(self, name: str) -> list[str]:
     """At most three classes of the list whose names are like this one, the most alike first."""
-    near = difflib.get_close_matches(key(name)[:LONGEST], self.labels, n=3, cutoff=0.6)
+    near = near_matches(key(name), self.labels)
     return [self.names[self.labels[name]] for name in near]
 
 

@@ -6,12 +6,11 @@ One {"name", "description"} a line, for those classes whose description is to be
 descriptions, scripts/check_descriptions.py, writes a file to begin with.
 """
 
-import difflib
 import os
 from collections.abc import Sequence
 
 from input_pipeline import files
-from input_pipeline.errors import LONGEST, UserError
+from input_pipeline.errors import UserError, near_matches
 from input_pipeline.metadata.descriptions import ActionClass
 
 FIELDS = ("name", "description")
@@ -64,5 +63,5 @@ def _read(path: str | os.PathLike) -> dict[str, ActionClass]:
 
 def _describe_unknown(action: ActionClass, names: Sequence[str]) -> str:
   """A line about a correction of no class."""
-  near = difflib.get_close_matches(action.name[:LONGEST], names, n=3, cutoff=0.6)
+  near = near_matches(action.name, names)
   return f"  {action.where}: {action.name!r}" + (f" (did you mean {' or '.join(map(repr, near))}?)" if near else "")

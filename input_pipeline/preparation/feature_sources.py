@@ -5,7 +5,6 @@
     skipped = features.fill(raw_dataset, store)      # {video index: reason}
 """
 
-import collections
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -22,10 +21,10 @@ from input_pipeline.features.store import FeatureStore
 from input_pipeline.metadata.published import CLASS_VECTORS, CLASSIFIER_ROWS, WORD_TABLE
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.raw_dataset import RawDataset
+from input_pipeline.videos.find_files import files_there
 from input_pipeline.videos.sampling import ViewSampling
 
 NO_FEATURES = (CLASS_VECTORS, CLASSIFIER_ROWS, f"{WORD_TABLE}.npy")      # arrays that may lie beside them
-SHOWN = 10      # suffixes that an error lists
 
 
 class FeatureSource(Protocol):
@@ -137,7 +136,7 @@ def require_consistent(options: PrepareOptions) -> None:
 
 def _require_feature_files(folder: Path) -> None:
   """Raises: UserError if none of the files in a folder can be a video's feature, which says what they are instead."""
-  others, visited = collections.Counter(), set()
+  others, visited = [], set()
   for top, folders, names in os.walk(folder, followlinks=True):
     if os.path.realpath(top) in visited:      # a link back
       folders.clear()
@@ -147,10 +146,9 @@ def _require_feature_files(folder: Path) -> None:
       if Path(name).suffix == ".npy" and name not in NO_FEATURES:
         return
       if not name.startswith("."):
-        others[Path(name).suffix or "no suffix"] += 1
-  held = ", ".join(f"{count} of {suffix}" for suffix, count in others.most_common(SHOWN)) or "none at all"
+        others.append(name)
   raise UserError(
-      f"--features={folder} holds no file .npy of a video, at any depth; files in it: {held}. Expected is one NAME.npy for "
+      f"--features={folder} holds no file .npy of a video, at any depth; files in it: {files_there(others)}. Expected is one NAME.npy for "
       "each video, NAME being its path below the source without extension: a float array (D,), or (views, D). To make "
       "one of an .npz: np.save(\"NAME.npy\", np.load(\"NAME.npz\")[\"KEY\"]); of a .pt: "
       "np.save(\"NAME.npy\", torch.load(\"NAME.pt\", weights_only=True).numpy()).")

@@ -157,8 +157,7 @@ def _list_differences(raw_dataset: RawDataset, now: dict[tuple[str, str], VideoE
   if not (path / manifest.NAME).exists():
     return []
   class_of = manifest.videos(path / manifest.NAME)
-  reasons = {row["name"]: row["reason"]
-             for row in files.read_jsonl(path / "skipped.jsonl", fields=("name", "reason"))}
+  reasons = skip_reasons(path)
   names = [action.name for action in raw_dataset.classes]
   kinds: dict[str, list[str]] = collections.defaultdict(list)
   for key, entry in now.items():
@@ -171,6 +170,11 @@ def _list_differences(raw_dataset: RawDataset, now: dict[tuple[str, str], VideoE
   kinds["are not there or listed any more"] = [f"{name!r} ({split})" for split, name in class_of.keys() - now.keys()]
   return [f"{len(which)} videos {kind}, such as {', '.join(sorted(which)[:SHOWN])}"
           for kind, which in kinds.items() if which]
+
+
+def skip_reasons(path: Path) -> dict[str, str]:
+  """Why videos were left out of the dataset at `path`, by name. Raises: UserError if its skipped.jsonl cannot be read."""
+  return {row["name"]: row["reason"] for row in files.read_jsonl(path / "skipped.jsonl", fields=("name", "reason"))}
 
 
 def _first(then: list, now: list) -> str:

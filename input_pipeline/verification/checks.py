@@ -119,8 +119,7 @@ def check_prepared(raw_dataset: RawDataset, dataset: Dataset) -> tuple[np.ndarra
     table = dataset.table(split)
     labels = table.labels.tolist()
     examples.update(((split, name), stored_names[label]) for name, label in zip(table.names.tolist(), labels))
-  reasons = {row["name"]: row["reason"]
-             for row in files.read_jsonl(dataset.path / "skipped.jsonl", fields=("name", "reason"))}
+  reasons = made_of.skip_reasons(dataset.path)
 
   prepared, problems = np.zeros(len(raw_dataset.entries), bool), {}
   keys = [(entry.split if dataset.divides_videos else "all", entry.name) for entry in raw_dataset.entries]

@@ -111,6 +111,12 @@ def describe(counts: Mapping[str, int]) -> str:
   return ", ".join(said) + ", ..." * (len(counts) > SHOWN)
 
 
+def files_there(paths: Iterable[str]) -> str:
+  """For an error, what files there are instead of those that are looked for: "12 of .gif, 3 of no suffix"."""
+  counts = list(by_suffix(paths).items())[:SHOWN]
+  return ", ".join(f"{count} of {_printable(suffix) or 'no suffix'}" for suffix, count in counts) or "none at all"
+
+
 def _with_unnamed(found: list[str], others: list[str]) -> tuple[list[str], list[str]]:
   """The videos and the other files, now that those of unknown suffix were looked into."""
   names = {os.path.splitext(path)[0] for path in found}
@@ -194,12 +200,11 @@ def _require_whole(root: Path, others: list[str], folders: set[str]) -> None:
 
 
 def _no_files(root: Path, suffixes: frozenset[str], others: list[str], hints: Mapping[str, str]) -> UserError:
-  counts = by_suffix(others)
-  seen = ", ".join(f"{count} of {_printable(suffix) or 'no suffix'}" for suffix, count in list(counts.items())[:SHOWN])
-  advice = [hint for suffix, hint in hints.items() if suffix in counts]
+  suffixes_there = by_suffix(others)
+  advice = [hint for suffix, hint in hints.items() if suffix in suffixes_there]
   return UserError("\n".join([
       f"{root} holds no file {_listed(suffixes)}, at any depth. It holds {_entries(root)}. Files below it: "
-      f"{seen or 'none at all'}.",
+      f"{files_there(others)}.",
       *(advice or ["Give the folder of the videos with --source=DIR."])]))
 
 

@@ -106,10 +106,7 @@ def main() -> None:
       if scenario.name.startswith(args.only):
         started = time.monotonic()
         total, tried, complaints = attack(scenario, args.tries, getattr(errno, args.error), chance, library)
-        print(f"{scenario.name:24} {total:5} writes, {tried:3} refused {time.monotonic() - started:6.0f} s  "
-              f"{len(complaints)} complaints", flush=True)
-        for complaint in complaints:
-          print(f"    {complaint}", flush=True)
+        scenarios.tell(scenario, f"{total:5} writes, {tried:3} refused", started, complaints)
         everything += complaints
   sys.exit(1 if everything else 0)
 

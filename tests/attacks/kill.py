@@ -117,9 +117,7 @@ def main() -> None:
       kills = -(-args.kills // sum(other.name.startswith(kind) for other in chosen))
       started = time.monotonic()
       complaints = attack(scenario, kills, chance)
-      print(f"{scenario.name:24} {kills:3} kills {time.monotonic() - started:6.0f} s  {len(complaints)} complaints", flush=True)
-      for complaint in complaints:
-        print(f"    {complaint}", flush=True)
+      scenarios.tell(scenario, f"{kills:3} kills", started, complaints)
       all_complaints += complaints
   sys.exit(1 if all_complaints else 0)
 

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from tests.er_jax.small import write_bert_folder
 from tests.input_pipeline import small_preparation
 from tests.input_pipeline.published_layout import write_layout
 
-PROCESSES = max(len(os.sched_getaffinity(0)), 8)      # threads of XLA's, by which kernels round
+THREADS = max(len(os.sched_getaffinity(0)), 8)      # threads of XLA's, by which kernels round
 Group = Callable[[], list[list[str]]]
 
 
@@ -42,16 +43,22 @@ class Scenario(NamedTuple):
 
 
 def result(scenario: Scenario) -> dict[str, str]:
-  """The digest of each file that the scenario is there to make; a missing kind is a KeyError of no file."""
-  found = {path.relative_to(scenario.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-           for pattern in scenario.outputs for path in sorted(scenario.folder.glob(pattern)) if path.is_file()}
-  return found
+  """{name: digest} of the files that the scenario is there to make; of those that are missing nothing."""
+  return {path.relative_to(scenario.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+          for pattern in scenario.outputs for path in sorted(scenario.folder.glob(pattern)) if path.is_file()}
+
+
+def tell(scenario: Scenario, done: str, started: float, complaints: list[str]) -> None:
+  """Prints what was done to a scenario since the time `started` (of time.monotonic), and what is complained of."""
+  print(f"{scenario.name:24} {done} {time.monotonic() - started:6.0f} s  {len(complaints)} complaints", flush=True)
+  for complaint in complaints:
+    print(f"    {complaint}", flush=True)
 
 
 def environment(scenario: Scenario) -> dict[str, str]:
   """Of its processes."""
   root = Path(__file__).parents[2]
-  return {**os.environ, "NPROC": str(PROCESSES), "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3",
+  return {**os.environ, "NPROC": str(THREADS), "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3",
           "PYTHONPATH": f"{root}:{root / 'tests/input_pipeline'}", **scenario.environment}
 
 
