@@ -16,9 +16,11 @@ if __name__ == "__main__":
 
   startup.begin()
 
+import contextlib
+
 from absl import flags, logging
 
-from er_jax import config_files
+from er_jax import config_files, processes
 from input_pipeline import errors, paths
 from input_pipeline.errors import UserError
 
@@ -58,17 +60,17 @@ def main(argv: list[str]) -> None:
   if test_corrections and not values.test_dataset:
     raise UserError("--test_corrections goes with --test_dataset; for the dataset that is trained on, give "
                     "--config.data.corrections.")
+  others = contextlib.nullcontext()
   together = values.coordinator_address, values.num_processes, values.process_id
   if any(value is not None for value in together):
     if any(value is None for value in together) or not 0 <= values.process_id < values.num_processes:
       raise UserError("Several processes need all of --coordinator_address=HOST:PORT, --num_processes=N and "
                       "--process_id from 0 to N-1.")
-    import jax
+    others = processes.joined(*together)
+  with others:
+    from er_jax.run import run
 
-    jax.distributed.initialize(*together)
-  from er_jax.run import run
-
-  run(values.config, workdir, values.mode, checkpoint, values.test_dataset, test_corrections)
+    run(values.config, workdir, values.mode, checkpoint, values.test_dataset, test_corrections)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def _test_elsewhere(config: ConfigDict, folder: Path, dataset: Dataset, tested: 
     raise UserError(f"--test_dataset={tested.name}: {dataset.name} has random class splits and so several models; train on "
                     "a dataset with given ones.")
   experiment = Experiment(config, folder, dataset)
-  with claim(folder, config, None, "eval", compare=not checkpoint):
+  with claim(folder, config, None if checkpoint else experiment.data, "eval", compare=not checkpoint):
     results = cross_dataset.evaluate(experiment, tested, folder / f"on_{tested.name}", checkpoint, corrected)
     if experiment.is_main:
       tables.print_transfer(results)

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +22,7 @@ from jaxtyping import Float
 from er_jax import sharding
 from er_jax.inputs import UNUSED, Banks, ClassInputs, ClassSet, Graph, Params, StepBatch, VideoInputs
 from er_jax.methods import Method
-from er_jax.models.spec import GRAPH, OBJECTS
+from er_jax.models.spec import GRAPH, OBJECTS, Sizes
 from er_jax.sharding import REPLICATED, SHARDED, Parallel
 from er_jax.text.bank import Capacity, TextBank, TextReferences, Texts, gather_texts
 from er_jax.types import Array
@@ -31,28 +32,33 @@ FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expen
 
 def init_params(method: Method, seed: int) -> Params:
   """Random first parameters, with the pretrained ones in their places."""
-  init = jax.jit(_init(method), compiler_options=FAST_COMPILATION)
+  init = jax.jit(_init(method.module, method.needs, method.sizes), compiler_options=FAST_COMPILATION)
   flat = flatten_dict(init(jax.random.key(seed)), sep="/")
   return unflatten_dict({**flat, **method.pretrained}, sep="/")
 
 
 def params_like(method: Method) -> Params:
-  """Shapes and dtypes of the parameters, without their values."""
-  return jax.eval_shape(_init(method), jax.random.key(0))
+  """Shapes and dtypes of the parameters, without their values; not to be changed."""
+  return _params_like(method.module, method.needs, method.sizes)
 
 
-def _init(method: Method) -> Callable[[jax.Array], Any]:
-  ids, vector_dim = np.zeros(1, np.int32), method.sizes.vector_dim
-  vectors = jnp.zeros((1, vector_dim)) if vector_dim else UNUSED
+@functools.lru_cache(maxsize=4)      # tracing takes up to a second
+def _params_like(module: nn.Module, needs: frozenset[str], sizes: Sizes) -> Params:
+  return jax.eval_shape(_init(module, needs, sizes), jax.random.key(0))
+
+
+def _init(module: nn.Module, needs: frozenset[str], sizes: Sizes) -> Callable[[jax.Array], Any]:
+  ids = np.zeros(1, np.int32)
+  vectors = jnp.zeros((1, sizes.vector_dim)) if sizes.vector_dim else UNUSED
   texts = gather_texts(TextBank.build([ids]), TextReferences(ids, Capacity(1, 1)), ids)
-  videos = VideoInputs(jnp.zeros((1, method.sizes.feature_dim)), ids, texts if OBJECTS in method.needs else UNUSED)
-  graph = Graph(vectors, jnp.ones((1, 1))) if GRAPH in method.needs else UNUSED
+  videos = VideoInputs(jnp.zeros((1, sizes.feature_dim)), ids, texts if OBJECTS in needs else UNUSED)
+  graph = Graph(vectors, jnp.ones((1, 1))) if GRAPH in needs else UNUSED
   classes = ClassInputs(ids, np.ones(1, bool), texts, vectors, ids, graph)
 
   def whole(module):
     return module.score(module.encode_videos(videos, True), module.encode_classes(classes, True))
 
-  return lambda key: method.module.init(key, method=whole)["params"]
+  return lambda key: module.init(key, method=whole)["params"]
 
 
 def encode_classes(params: Params, classes: ClassSet, banks: Banks, *, method: Method) -> Float[Array, "c d"]:

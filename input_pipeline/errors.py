@@ -9,6 +9,7 @@
 import difflib
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 
 from input_pipeline import startup
@@ -41,12 +42,27 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
   return UserError(f"Unknown {kind} {str(name)!r}. {hint}")
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-  """Runs `main` under absl.
+EXPECTED = (UserError, OSError, KeyboardInterrupt)      # what a program may end with, without a traceback
 
-  A `UserError` ends the program with its message on stderr and status 2, a `Failure` or an OSError with status 1, Ctrl-C
-  with status 130; a KeyboardInterrupt may have a message of its own.
+
+def tell(error: BaseException) -> int:
+  """Says on stderr why a program ends, and returns its exit status.
+
+  That is 2 for a `UserError`, 1 for a `Failure` or an OSError, 130 for Ctrl-C, where the KeyboardInterrupt may have a
+  message of its own; for all else 1, with a traceback.
   """
+  if isinstance(error, KeyboardInterrupt):
+    print(error or "Interrupted. The same command goes on from what is saved.", file=sys.stderr, flush=True)
+    return startup.INTERRUPTED
+  if isinstance(error, EXPECTED):
+    print(f"error: {error}", file=sys.stderr, flush=True)
+  else:
+    traceback.print_exception(error)
+  return getattr(error, "status", Failure.status)
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+  """Runs `main` under absl; what is `EXPECTED` ends the program as `tell` says."""
   from absl import app, flags  # only here, so that scripts of the standard library alone have these errors too
 
   def guarded(argv: list[str]) -> None:
@@ -54,12 +70,8 @@ def run(main: Callable[[list[str]], None]) -> None:
       if len(argv) > 1:
         raise UserError(f"Unexpected argument {argv[1]!r}; options are written --name=value (see --help).")
       main(argv)
-    except (UserError, OSError) as error:
-      print(f"error: {error}", file=sys.stderr)
-      sys.exit(getattr(error, "status", Failure.status))
-    except KeyboardInterrupt as interrupt:
-      print(interrupt or "Interrupted. The same command goes on from what is saved.", file=sys.stderr)
-      sys.exit(startup.INTERRUPTED)
+    except EXPECTED as error:
+      sys.exit(tell(error))
     finally:
       startup.end()
 

@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))   # to run without being installed
 
-from input_pipeline import paths
+from input_pipeline import paths, startup
 from input_pipeline.errors import UserError
 from scripts.downloading.addresses import ADDRESSES, BIT, Download, WrongArgument, read_downloads
 from scripts.downloading.fetch import CannotWrite, Patience, Refusal, Unreachable, discard, fetch, flaw
@@ -250,4 +250,5 @@ def _open_folder(folder: Path, kind: str) -> int:
 
 
 if __name__ == "__main__":
+  startup.begin()
   sys.exit(main(sys.argv[1:]))

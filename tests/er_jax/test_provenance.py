@@ -68,16 +68,17 @@ def test_a_run_that_has_moved_with_all_it_needs_goes_on_to_the_same_numbers(old,
   assert "cannot be compared" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("mode, elsewhere", [("train", None), ("eval", None), ("eval", "small")])
 @pytest.mark.parametrize("is_moved", [True, False])
-def test_another_text_backbone_is_not_taken_for_that_of_the_run(old, tmp_path, mode, is_moved):
+def test_another_text_backbone_is_not_taken_for_that_of_the_run(old, monkeypatch, mode, elsewhere, is_moved):
+  monkeypatch.setattr(run, "open_prepared", lambda data_dir, name: small_dataset(Path(data_dir)))
   if is_moved:
     shutil.copytree(old / "bert", old / "other" / "bert")
   bert = "other/bert" if is_moved else "bert"
   vocabulary = old / bert / "vocab.txt"
   vocabulary.write_text(vocabulary.read_text().replace("shoe", "boot"))
   with pytest.raises(UserError, match=r"different are its text backbone \(vocab.txt\)"):
-    run.run(config_in(old, bert=bert, num_epochs=1), str(old / "run"), mode=mode)
+    run.run(config_in(old, bert=bert, num_epochs=1), str(old / "run"), mode=mode, test_dataset=elsewhere)
 
 
 @pytest.mark.parametrize("then, now, refusal", [
