@@ -35,6 +35,11 @@ SHOWN = 5           # arrays that an error names
 UNFINISHED = ".orbax-checkpoint-tmp"     # in the name of a folder that a killed run was writing
 
 
+def latest_step(folder: Path) -> int | None:
+  """The step of the newest whole checkpoint in a folder of a run, None if there is none; looks at names alone."""
+  return max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=None)
+
+
 class LatestAndBest(PreservationPolicy):
   """Keeps the latest checkpoint and those that are the best so far of some split and metric."""
 

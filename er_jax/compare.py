@@ -99,9 +99,10 @@ def _results(config: ConfigDict, workdir: Path) -> dict:
   from er_jax import run as run_lib
   from er_jax.workdir import as_written
 
-  if (workdir / "results.json").exists() and files.read_json(workdir / "config.json") == as_written(config):
+  if (workdir / "results.json").exists():
     results = files.read_json(workdir / "results.json", finite=False)
-    if results.get("data") == provenance.of(config, run_lib.open_dataset(config), config.data.corrections):
+    of_this = results.get("config") == as_written(config) and "checkpoint" not in results
+    if of_this and results.get("data") == provenance.of(config, run_lib.open_dataset(config), config.data.corrections):
       print(f"{workdir} is there already.", flush=True)
       return results
   print(f"{METHODS.load(config.method).title}, seed {config.seed}: {workdir}", flush=True)

@@ -20,6 +20,7 @@ from er_jax.metrics import CLASS_MEAN, GENERALIZED, METRICS, SEEN
 from er_jax.results.predictions import Predictions, Scores
 from er_jax.steps import Steps, device_banks
 from er_jax.types import Array
+from er_jax.workdir import as_written
 from input_pipeline import files, paths
 from input_pipeline.dataset import Dataset
 from input_pipeline.errors import Failure, UserError
@@ -154,8 +155,11 @@ def evaluate(experiment: Experiment, checkpoint: str | Path | None = None) -> tu
 
   predictions = dict(sorted(predictions.items()))
   results = {**summarize(config.method, dataset.name, [entries[k] for k in range(len(chosen))], entries.get(SEEN)),
-             **builder.alike.results, "data": experiment.data}
+             **builder.alike.results, "data": experiment.data, "config": as_written(config),
+             **({"checkpoint": str(checkpoint)} if checkpoint else {})}
   if experiment.is_main:
+    for old in (experiment.workdir / "results.json", *(experiment.workdir / "predictions").glob("test*.npz")):
+      old.unlink(missing_ok=True)      # it may have had more splits
     for split, prediction in predictions.items():
       prediction.save(experiment.workdir / "predictions" / f"{split}.npz")
     files.write_json(experiment.workdir / "results.json", results)

@@ -30,10 +30,8 @@ class Learner(Protocol):
 
   Attributes:
     validate_at_start: whether the first parameters mean something, so that they are validated.
-    single_epoch: whether it must see each video once, however many epochs the config says.
   """
   validate_at_start: bool
-  single_epoch: bool
 
   def init(self, params: Params) -> Any:
     """What a step needs besides the parameters, as NumPy arrays."""
@@ -71,7 +69,7 @@ def build(config: ConfigDict, dataset: Dataset, method: Method, params: Params, 
 class GradientDescent:
   """Gradient descent on the method's losses."""
 
-  validate_at_start, single_epoch = True, False
+  validate_at_start = True
 
   def __init__(self, method: Method, config: ConfigDict, trainable: frozenset[str], num_steps: int):
     """Args: trainable: names ("video_encoder/dense/kernel") of the parameters that learn."""

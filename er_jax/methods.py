@@ -4,6 +4,7 @@
     method.module, method.needs, method.text      # the Flax module, what it must be given, its text tower
 """
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from er_jax.text.tower import TOWERS, TextTower
 from input_pipeline.dataset import Dataset, require
 from input_pipeline.errors import UserError, unknown
 from input_pipeline.metadata import descriptions
+from input_pipeline.metadata.concepts import TOP_CONCEPTS
 
 REDUCTIONS = ("sum", "mean", "weighted")
 LEAST = {"batch_size": 1, "eval_batch_size": 1, "log_every_steps": 1, "num_epochs": 0, "eval_every_steps": 0, "seed": 0,
@@ -26,8 +28,12 @@ LEAST = {"batch_size": 1, "eval_batch_size": 1, "log_every_steps": 1, "num_epoch
          "loss.num_negative_concepts": 0, "loss.margin": 0, "loss.rehearsal_weight": 0, "model.topk_concepts": 1,
          "model.embed_dim": 1, "model.hidden_dim": 1, "model.num_neighbors": 1, "model.text_backbone.hidden_dim": 1,
          "model.text_backbone.word_dim": 1, "optimizer.learning_rate": 0, "optimizer.clip_norm": 0,
-         "optimizer.warmup_steps": 0}
-POSITIVE = ("loss.temperature", "model.feature_regularizer", "model.class_regularizer")
+         "optimizer.warmup_steps": 0, "optimizer.decay_steps": 0, "optimizer.momentum": 0,
+         "model.text_backbone.cache_gigabytes": 0}
+MOST = {"seed": 2**32 - 1, "optimizer.momentum": 1, "model.topk_concepts": TOP_CONCEPTS,
+        "loss.rehearsal_topk": TOP_CONCEPTS, "optimizer.decay_rate": 1}
+NOT_NEGATIVE = ("optimizer.weight_decay.", "optimizer.lr_multiplier.")      # and whatever follows
+POSITIVE = ("optimizer.decay_rate", "loss.temperature", "model.feature_regularizer", "model.class_regularizer")
 
 
 class Method(NamedTuple):
@@ -111,15 +117,28 @@ def check_values(config: ConfigDict) -> MethodSpec:
     check("config.loss.reduction", config.loss.reduction, REDUCTIONS)
   for field, known in spec.choices.items():
     check(f"config.model.{field}", config.model[field], known)
-  flat = flatten_dict(config.to_dict(), sep=".")
+  _check_numbers(flatten_dict(config.to_dict(), sep="."))
+  return spec
+
+
+def _check_numbers(flat: dict[str, Any]) -> None:
   for field, value in flat.items():
+    if isinstance(value, (tuple, list)):
+      if any(number < 1 for number in value):
+        raise UserError(f"config.{field} is {value}; expected numbers of 1 or more.")
+      continue
+    if isinstance(value, float) and not math.isfinite(value):
+      raise UserError(f"config.{field} is {value}; expected a finite number.")
+    if field in MOST and value > MOST[field]:
+      raise UserError(f"config.{field} is {value}; expected {MOST[field]} or less.")
+    if field.startswith(NOT_NEGATIVE) and value < 0:
+      raise UserError(f"config.{field} is {value}; expected 0 or more.")
     if field in LEAST and value < LEAST[field]:
       raise UserError(f"config.{field} is {value}; expected {LEAST[field]} or more.")
     if field.endswith("dropout_rate") and not 0 <= value < 1:
       raise UserError(f"config.{field} is {value}; expected at least 0 and below 1.")
     if field in POSITIVE and value <= 0:
       raise UserError(f"config.{field} is {value}; expected a number above 0.")
-  return spec
 
 
 def check(field: str, value: object, known: Collection[Any]) -> None:

@@ -6,14 +6,20 @@
 Left to themselves, JAX and XLA wait for minutes, or end the process with a stack trace of C++.
 """
 
+import concurrent.futures
 import contextlib
+import functools
+import json
 import os
 import re
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
 
 from input_pipeline import errors
 from input_pipeline.errors import Failure, UserError
@@ -48,13 +54,11 @@ def joined(address: str, count: int, index: int, within: float = ALL_HERE) -> It
   import jax
   from jax.experimental import multihost_utils
 
-  missing = Failure(f"Not all {count} processes came to {address} within {within:.0f} s. Start all of them.")
-  too_late = threading.Timer(within, _leave, [missing])
-  too_late.daemon = True
-  too_late.start()
-  jax.distributed.initialize(address, count, index, initialization_timeout=round(within) + 60,
-                             heartbeat_timeout_seconds=LOST, shutdown_timeout_seconds=LOST)
-  too_late.cancel()
+  jax.config.update("jax_enable_preemption_service", False)      # it would take SIGTERM away from the program
+  _start(functools.partial(
+      jax.distributed.initialize, address, count, index, initialization_timeout=round(within) + 60,
+      heartbeat_timeout_seconds=LOST, shutdown_timeout_seconds=LOST), within,
+         f"{count} processes at {address}")
   try:
     yield
     multihost_utils.sync_global_devices("all are through")      # one may still write
@@ -63,6 +67,39 @@ def joined(address: str, count: int, index: int, within: float = ALL_HERE) -> It
       _leave(Failure(f"Another process has ended or cannot be reached ({str(error).splitlines()[0]}). Its own output says "
                      "why. The same commands, started again on all machines, go on from the last checkpoint."))
     _leave(error, WORDS)
+
+
+def require_same(what: Mapping[str, Any]) -> None:
+  """Compares values that all processes must have alike, such as fields of the config; of one process nothing.
+
+  Args:
+    what: {name: value that JSON can hold}.
+
+  Raises:
+    UserError: on every process, with the names whose values differ, and whose they are.
+  """
+  import jax
+
+  if jax.process_count() == 1:
+    return
+  from jax.experimental import multihost_utils
+
+  text = np.frombuffer(json.dumps(what, sort_keys=True, default=str).encode(), np.uint8)
+  sizes = multihost_utils.process_allgather(np.array(len(text)))
+  padded = np.zeros(sizes.max(), np.uint8)
+  padded[:len(text)] = text
+  of_all = [json.loads(bytes(row[:size])) for row, size in zip(multihost_utils.process_allgather(padded), sizes)]
+  names = sorted({name for of_one in of_all for name in of_one if of_one.get(name) != of_all[0].get(name)}
+                 | {name for name in of_all[0] for of_one in of_all if name not in of_one})
+  if names:
+    values = "\n".join(f"  {name} is {' / '.join(str(of_one.get(name)) for of_one in of_all)}" for name in names)
+    raise UserError(f"The processes do not agree, by number of the process:\n{values}\nGive all the same flags, data and "
+                    "workdir, on a disk that all of them see.")
+
+
+def wait() -> None:
+  """Until all processes are here."""
+  require_same({})
 
 
 def _parts(address: str) -> tuple[str, int]:
@@ -84,6 +121,28 @@ def _reach(host: str, port: int, within: float) -> None:
         raise Failure(f"Process 0 cannot be reached at {host}, port {port}: {error}. Is it running there, and do "
                       "firewalls let the port pass?") from error
     time.sleep(min(1.0, within / 10))
+
+
+def _start(initialize: Callable[[], None], within: float, all_of_them: str) -> None:
+  """Ends the process if the others do not come. In a thread, for a signal to be answered meanwhile."""
+  started: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+  def run() -> None:
+    try:
+      started.set_result(initialize())
+    except BaseException as error:
+      started.set_exception(error)
+
+  threading.Thread(target=run, daemon=True).start()
+  try:
+    started.result(within)
+  except TimeoutError:
+    _leave(Failure(f"Not all {all_of_them} came within {within:.0f} s. Start all of them, with the same --num_processes."))
+  except RuntimeError as error:
+    _leave(Failure(f"Cannot join the {all_of_them}: {str(error).splitlines()[0]}. Give each a --process_id of its own, from "
+                   "0, and all of them the same --num_processes."))
+  except BaseException as error:
+    _leave(error)
 
 
 def _require_free(port: int) -> None:

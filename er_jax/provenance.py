@@ -1,8 +1,9 @@
-"""What a run and its results rest on, by hashes: the prepared dataset, its class splits and descriptions, a text backbone.
+"""What a run and its results rest on, by hashes: the prepared dataset and what lies beside it, a text backbone.
 
     data = provenance.of(config, dataset, config.data.corrections)      # in results.json
     # {"path": "data/ucf101_zsar/1.0.0", "manifest": {"path": ..., "sha256": ...}, "class_splits": {...},
     #  "descriptions": {"class_text": "name_description", "path": ..., "sha256": ..., "corrections": None},
+    #  "features": "67ab...", "beside": {"concepts.jsonl": "a41c...", ...},
     #  "views": {"stored": 1, "average": "features"}, "text_backbone": {"path": ..., "files": {"vocab.txt": ..., ...}}}
     provenance.keep(workdir, config, data, training=True, write=True)      # refuses to train on with others than at first
 
@@ -23,6 +24,7 @@ from input_pipeline.dataset import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import descriptions
 
+BESIDE = ("concepts.jsonl", "class_vectors.npy", "word_list.json", "classifier_rows.npy")      # files of a dataset
 DATA_FILE = "data.json"      # in a workdir
 NAME_OR_PATH, INIT_FROM = "model.text_backbone.name_or_path", "init_from"
 PLACES = frozenset({NAME_OR_PATH, INIT_FROM})      # fields of a config whose content is compared
@@ -38,8 +40,9 @@ def of(config: ConfigDict, dataset: Dataset, corrected: str | Path | None) -> di
 
   Returns:
     "path" of the dataset; "manifest" and "class_splits", None for a dataset without; "descriptions", with "corrections"
-    None or the file and the number of classes that it describes otherwise; "views"; "text_backbone", None where it is
-    made of the dataset alone.
+    None or the file and the number of classes that it describes otherwise; "features", the fingerprint of what they are
+    computed with; "beside", hashes of the concepts, class vectors, words and classifier; "views"; "text_backbone", None
+    where it is made of the dataset alone.
 
   Raises:
     UserError: the manifest was changed since it was written, the class splits are not those that it lists, or the files
@@ -55,8 +58,15 @@ def of(config: ConfigDict, dataset: Dataset, corrected: str | Path | None) -> di
           "manifest": manifest.cite(where, dataset.classes, dataset.class_splits) if where.exists() else None,
           "class_splits": files.cite(splits) if splits.exists() else None,
           "descriptions": {"class_text": config.data.class_text, **files.cite(listed), "corrections": corrections},
+          "features": dataset.source.get("fingerprint"),
+          "beside": {name: files.cite(dataset.path / name)["sha256"] for name in BESIDE if (dataset.path / name).exists()},
           "views": {"stored": dataset.num_views, "average": config.data.average_views},
           "text_backbone": _text_backbone(config)}
+
+
+def fixed(config: ConfigDict, data: dict[str, Any]) -> dict[str, str | None]:
+  """What a training must not change of its data, by name: hashes, wherever the files lie."""
+  return _hashes(data, config, training=True)
 
 
 def keep(workdir: Path, config: ConfigDict, data: dict[str, Any], training: bool, write: bool) -> None:
@@ -73,19 +83,23 @@ def keep(workdir: Path, config: ConfigDict, data: dict[str, Any], training: bool
     UserError: the run was trained with other videos, classes, class splits, descriptions or another text backbone.
   """
   path = workdir / DATA_FILE
+  if not path.exists() and training and write:
+    files.write_json(path, {**data, "init_from": _folder(config.init_from)})
+  elif names := different(workdir, config, data, training):
+    raise UserError(f"{workdir} was trained with other data than {data['path']} has now: different are its "
+                    f"{', '.join(names)}. What it was trained with is in {path}. Give another --workdir, or the old data.")
+
+
+def different(workdir: Path, config: ConfigDict, data: dict[str, Any], training: bool = False) -> list[str]:
+  """Names of what is not as a run was trained with, by what it noted in its workdir; see `keep`."""
+  path = workdir / DATA_FILE
   if not path.exists():
-    if training and write:
-      files.write_json(path, {**data, "init_from": _folder(config.init_from)})
-    return
+    return []
   kept = files.read_json(path)
   then, now = (_hashes(found, config, training) for found in (kept, data))
-  if "text_backbone" not in kept:      # by an earlier version: see `is_same_place`
+  if not {"text_backbone", "features", "beside"} <= kept.keys():      # by an earlier version: see `is_same_place`
     now = {what: now[what] for what in then}
-  different = [what for what in {**then, **now} if then.get(what) != now.get(what)]
-  if different:
-    raise UserError(f"{workdir} was trained with other data than {data['path']} has now: different are its "
-                    f"{', '.join(different)}. What it was trained with is in {path}. Give another --workdir, or the old "
-                    "data.")
+  return [what for what in {**then, **now} if then.get(what) != now.get(what)]
 
 
 def is_same_place(workdir: Path, config: ConfigDict, field: str, was: str) -> bool:
@@ -153,6 +167,8 @@ def _hashes(data: dict[str, Any], config: ConfigDict, training: bool) -> dict[st
               "class splits (class_splits.json)": data["class_splits"], "classes (classes.jsonl)": texts,
               "corrections": texts["corrections"]}
   return {**{what: file and file["sha256"] for what, file in files_of.items()},
+          **({"features (the network or files they are from)": data["features"]} if "features" in data else {}),
+          **data.get("beside", {}),
           **_hashes_of_tower(data.get("text_backbone"), config, training)}
 
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from er_jax import cross_dataset, distinct, evaluate, train
+from er_jax import cross_dataset, distinct, evaluate, processes, provenance, train
+from er_jax.checkpoints import latest_step
 from er_jax.experiment import Experiment
 from er_jax.models import METHODS
 from er_jax.results import plots, tables
-from er_jax.workdir import claim
+from er_jax.workdir import claim, compare_checkpoint, fields, keep_config
 from input_pipeline import devices, files, loaders, paths
 from input_pipeline.dataset import Dataset, dataset_path
 from input_pipeline.dataset import open_dataset as open_prepared
@@ -65,7 +66,9 @@ def run(config: ConfigDict, workdir: str | Path | None = None, mode: str = "trai
     results = _run_model(config, models[0], mode, checkpoint)
   else:
     with claim(folder, config, None, mode, compare=not checkpoint):
-      _forget_results(folder, mode)
+      keep_config(folder, config, mode)
+      if mode != "eval":
+        _forget_results(folder)
       results = []
       for model in models:      # until one is told to stop
         results.append(_run_model(config, model, mode, checkpoint))
@@ -77,6 +80,10 @@ def run(config: ConfigDict, workdir: str | Path | None = None, mode: str = "trai
   elif mode == "train":
     _say(f"Trained. Evaluate with --mode=eval {paths.flag('workdir', folder)}")
   return results or None
+
+
+DERIVED = ("predictions/*.npz", "confusion_*.png", "per_class_*.png", "contact_sheet.png", "on_*/results.json",
+           "on_*/predictions/*.npz")      # from a run's model, in its folder
 
 
 class _Model(NamedTuple):
@@ -131,17 +138,29 @@ def _run_model(config: ConfigDict, model: _Model, mode: str, checkpoint: Path | 
   """Trains and evaluates one model. Returns its results, {} where nothing was evaluated; None if it was told to stop."""
   experiment = Experiment(config, model.workdir, model.dataset, title=model.title)
   data = None if checkpoint else experiment.data
+  if checkpoint and (warning := compare_checkpoint(checkpoint, config, experiment.data)):
+    experiment.warn([warning])
+  processes.require_same({**fields(config), **provenance.fixed(config, experiment.data), "--mode": mode,
+                          "--checkpoint": checkpoint and checkpoint.name})
   with claim(model.workdir, config, data, mode, compare=not checkpoint):
-    _forget_results(model.workdir, mode)
-    if mode != "eval" and not train.train(experiment):
-      return None
+    steps_left = train.steps_left(experiment) if mode != "eval" else 0
+    keep_config(model.workdir, config, mode)
+    processes.wait()
+    processes.require_same({"--workdir has config.json": (model.workdir / "config.json").exists(),
+                            "--workdir has checkpoint": latest_step(model.workdir / "checkpoints")})
+    if mode != "eval":
+      _forget_results(model.workdir, all_of_them=steps_left > 0)
+      if not train.train(experiment):
+        return None
     return {} if mode == "train" else _evaluate(experiment, checkpoint, show=not model.is_one_of_several)
 
 
-def _forget_results(folder: Path, mode: str) -> None:
-  """What is there is soon no longer true, if it is trained on."""
-  if mode != "eval" and jax.process_index() == 0:
+def _forget_results(folder: Path, all_of_them: bool = False) -> None:
+  """What is there is soon no longer true, if it is trained on: results, or also pictures and those on other datasets."""
+  if jax.process_index() == 0:
     (folder / "results.json").unlink(missing_ok=True)
+    for path in (path for pattern in DERIVED if all_of_them for path in folder.glob(pattern)):
+      path.unlink()
 
 
 def _evaluate(experiment: Experiment, checkpoint: Path | None, show: bool) -> dict:
@@ -168,6 +187,7 @@ def _test_elsewhere(config: ConfigDict, folder: Path, dataset: Dataset, tested: 
                     "a dataset with given ones.")
   experiment = Experiment(config, folder, dataset)
   with claim(folder, config, None if checkpoint else experiment.data, "eval", compare=not checkpoint):
+    keep_config(folder, config, "eval")
     results = cross_dataset.evaluate(experiment, tested, folder / f"on_{tested.name}", checkpoint, corrected)
     if experiment.is_main:
       tables.print_transfer(results)
@@ -181,7 +201,7 @@ def _gather(config: ConfigDict, folder: Path, dataset: Dataset, of_models: list[
             for j, entry in results["splits"].items()]
   alike = [group for results in of_models for group in results.get(distinct.FIELD, [])]
   results = {**evaluate.summarize(config.method, dataset.name, [entry for _, entry in splits]),
-             **({distinct.FIELD: alike} if alike else {}), "data": of_models[0]["data"]}
+             **({distinct.FIELD: alike} if alike else {}), "data": of_models[0]["data"], "config": of_models[0]["config"]}
   if jax.process_index() == 0:
     for old in (folder / "predictions").glob("test*.npz"):
       old.unlink()

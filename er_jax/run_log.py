@@ -99,16 +99,25 @@ class Board:
     """What was written there for `first_step` and beyond, by a run that was killed, no longer counts."""
     with _without_torch():
       import tensorboardX
-    self._writer = tensorboardX.SummaryWriter(str(folder), purge_step=first_step)
+    self._folder, self._writer = folder, tensorboardX.SummaryWriter(str(folder), purge_step=first_step)
 
   def write(self, prefix: str, values: dict[str, float], step: int) -> None:
-    """A point of the curve PREFIX/NAME for each value."""
+    """A point of the curve PREFIX/NAME for each value. Raises: Failure if the files could not be written to."""
+    self._require_writing()
     for name, value in values.items():
       self._writer.add_scalar(f"{prefix}/{name}", value, step)
 
   def close(self) -> None:
-    """Writes what is waiting."""
+    """Writes what is waiting. Raises: Failure if it could not be."""
+    self._require_writing()
     self._writer.close()
+
+  def _require_writing(self) -> None:
+    """The thread that writes ends at its first error; then all who give it something would wait for ever."""
+    thread: Any = self._writer.file_writer.event_writer._worker      # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+    if not thread.is_alive():
+      raise Failure(f"Cannot write to {self._folder} (is there room on the disk?). The same command goes on from the last "
+                    "checkpoint.")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from er_jax import learners
 from er_jax.batch_builder import BatchBuilder
-from er_jax.checkpoints import Checkpoints, not_finite
+from er_jax.checkpoints import Checkpoints, latest_step, not_finite
 from er_jax.evaluate import Evaluator, unseen_videos
 from er_jax.experiment import Experiment
 from er_jax.inputs import Banks, Params, TrainState
@@ -24,7 +24,7 @@ from er_jax.methods import check_trainable
 from er_jax.run_log import BestSoFar, Board, MetricsLog
 from er_jax.steps import Steps, device_banks
 from er_jax.types import Array
-from input_pipeline.errors import Failure
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.loaders import ExampleSet, examples, no_videos, steps_per_epoch, train_batches
 from input_pipeline.progress import Progress
 
@@ -36,7 +36,7 @@ def train(experiment: Experiment) -> bool:
     True when training is complete; False if SIGTERM or Ctrl-C asked it to stop (a checkpoint was written).
 
   Raises:
-    UserError: for values that do not fit.
+    UserError: for values that do not fit, or a workdir that is trained for longer already.
     Failure: if a loss or a parameter is not finite, or the disk is full.
   """
   config, parallel = experiment.config, experiment.parallel
@@ -47,11 +47,8 @@ def train(experiment: Experiment) -> bool:
   class_set = builder.class_set(experiment.seen, training=True)
   checkpoints = Checkpoints(experiment.workdir / "checkpoints")      # makes the folder, as now nothing is lacking
   params = experiment.first_params() if checkpoints.latest_step is None else experiment.blank_params()
-  epoch_steps = steps_per_epoch(len(seen), config.batch_size)
-  num_steps = epoch_steps * config.num_epochs
+  epoch_steps, num_steps = _lengths(experiment, seen)
   learner = learners.build(config, experiment.dataset, experiment.method, params, num_steps)
-  if learner.single_epoch:
-    num_steps = min(num_steps, epoch_steps)
   eval_every = config.eval_every_steps or epoch_steps
   state, best = TrainState(np.zeros((), np.int32), params, learner.init(params)), BestSoFar()
   if checkpoints.latest_step is not None:
@@ -67,6 +64,7 @@ def train(experiment: Experiment) -> bool:
     best = validate(state.params, first_step, best)
     checkpoints.save(parallel.fetch(state), best._replace(complete=first_step >= num_steps))
   batches = train_batches(seen, config.batch_size, config.seed, config.data.shuffle, first_step, num_steps - first_step)
+  stopping = False
   with _StopSignal() as stop, Progress(experiment.title, num_steps, "steps", first_step) as progress:
     for step, batch in enumerate(batches, start=first_step + 1):
       state, losses = steps.train(state, parallel.shard(builder.batch(batch, seen, step - 1)), classes, banks)
@@ -90,7 +88,29 @@ def train(experiment: Experiment) -> bool:
   checkpoints.require(best)
   checkpoints.close()
   log.close()
-  return int(parallel.fetch(state.step)) >= num_steps
+  return not stopping and int(parallel.fetch(state.step)) >= num_steps
+
+
+def steps_left(experiment: Experiment) -> int:
+  """How many steps `train` would take. Raises: UserError as it does, before anything is written."""
+  latest = latest_step(experiment.workdir / "checkpoints")
+  return _lengths(experiment, _videos(experiment)[0], latest or 0)[1] - (latest or 0)
+
+
+def _lengths(experiment: Experiment, seen: ExampleSet, taken: int = 0) -> tuple[int, int]:
+  """Steps of an epoch, and of the whole training. Raises: UserError if more are `taken` already."""
+  config = experiment.config
+  epoch_steps = steps_per_epoch(len(seen), config.batch_size)
+  num_steps = epoch_steps * config.num_epochs
+  if experiment.method.spec.single_epoch:
+    if not config.num_epochs:
+      raise UserError(f"config.num_epochs is 0, but {config.method} learns in one pass over the videos; give 1.")
+    num_steps = min(num_steps, epoch_steps)
+  if taken > num_steps:
+    raise UserError(f"{experiment.workdir} is trained for {taken} steps already, but config.num_epochs={config.num_epochs} "
+                    f"are {num_steps}. Give at least {-(-taken // epoch_steps)} epochs, or another --workdir; --mode=eval "
+                    "evaluates what is there.")
+  return epoch_steps, num_steps
 
 
 def _videos(experiment: Experiment) -> tuple[ExampleSet, ExampleSet | None]:

@@ -1,7 +1,8 @@
 """A run's folder: held by one run at a time, and tied to the config and the data that the run began with.
 
     with claim(folder, config, data, mode):       # data: from er_jax.provenance; None where there is nothing to compare
-      ...                                         # folder/config.json and folder/data.json are there
+      keep_config(folder, config, mode)           # now folder/config.json and folder/data.json are there
+      ...
 """
 
 import contextlib
@@ -28,7 +29,7 @@ CHANGEABLE_FIELDS = frozenset({
 @contextlib.contextmanager
 def claim(folder: Path, config: ConfigDict, data: dict[str, Any] | None, mode: str,
           compare: bool = True) -> Iterator[None]:
-  """Holds the folder for this run while the block runs; writes down, or compares, what the run is made from.
+  """Holds the folder for this run while the block runs; compares its config and data, and writes down the latter.
 
   Args:
     folder: of the run; made if needed.
@@ -46,9 +47,13 @@ def claim(folder: Path, config: ConfigDict, data: dict[str, Any] | None, mode: s
       _require_same_config(folder, config, mode, is_model=data is not None)
     if data is not None and compare:
       provenance.keep(folder, config, data, training=mode != "eval", write=is_main)
-    if is_main and (mode != "eval" or not (folder / CONFIG_FILE).exists()):
-      files.write_json(folder / CONFIG_FILE, config.to_dict())
     yield
+
+
+def keep_config(folder: Path, config: ConfigDict, mode: str) -> None:
+  """Writes down the config of a run that is to train, or is the first in its folder; by the main process."""
+  if jax.process_index() == 0 and (mode != "eval" or not (folder / CONFIG_FILE).exists()):
+    files.write_json(folder / CONFIG_FILE, config.to_dict())
 
 
 @contextlib.contextmanager
@@ -67,6 +72,34 @@ def _held(folder: Path) -> Iterator[None]:
 def as_written(config: ConfigDict) -> dict[str, Any]:
   """What config.json holds of a config: tuples are lists there."""
   return json.loads(json.dumps(config.to_dict()))
+
+
+def compare_checkpoint(checkpoint: Path, config: ConfigDict, data: dict[str, Any]) -> str:
+  """What to warn of where a checkpoint of another run is evaluated, "" if nothing; of one that is no run's nothing is known.
+
+  Raises: UserError if that run's model is another one, or reads texts otherwise.
+  """
+  folder = checkpoint.parent.parent
+  if checkpoint.parent.name != "checkpoints" or not (folder / CONFIG_FILE).exists():
+    return ""
+  ours, theirs = flatten_dict(as_written(config), sep="."), flatten_dict(files.read_json(folder / CONFIG_FILE), sep=".")
+  reads = ("method", "model.", "data.class_text", "data.max_tokens", "data.concept_definitions.input")
+  names = {name for name in ours.keys() & theirs.keys() if name.startswith(reads) and ours[name] != theirs[name]}
+  if names := sorted(names - provenance.PLACES - CHANGEABLE_FIELDS):
+    raise UserError(f"{checkpoint} was trained with " + ", ".join(
+        f"config.{name}={theirs[name]!r} (now {ours[name]!r})" for name in names) + "; give the values of then.")
+  other = provenance.different(folder, config, data)
+  if towers := [name for name in other if name.startswith("text backbone")]:
+    raise UserError(f"{checkpoint} was trained with another {', '.join(towers)}; give that of then.")
+  return "" if not other else (f"Warning: {checkpoint} was trained with other data: different are {', '.join(other)}. Its "
+                               "training may have shown classes that are taken for unseen here.")
+
+
+def fields(config: ConfigDict) -> dict[str, Any]:
+  """The dotted fields of a config but for those that say where something lies."""
+  flat = flatten_dict(as_written(config), sep=".")
+  return {f"config.{name}": value for name, value in flat.items()
+          if name not in (*provenance.PLACES, "data.data_dir", "data.corrections")}
 
 
 def _require_same_config(folder: Path, config: ConfigDict, mode: str, is_model: bool) -> None:

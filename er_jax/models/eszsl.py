@@ -53,7 +53,7 @@ class Statistics(NamedTuple):
 class ClosedForm:
   """Learns by adding up: steps see the videos, `finalize` solves for W."""
 
-  validate_at_start, single_epoch = False, True
+  validate_at_start = False
 
   def __init__(self, vectors: Float[np.ndarray, "c v"], feature_regularizer: float, class_regularizer: float):
     """Args: vectors: of the seen classes, as they are; the regularizers: a, b."""
@@ -104,5 +104,5 @@ def _learner(config: ConfigDict, dataset: Dataset) -> ClosedForm:
 
 METHOD: MethodSpec = MethodSpec(
     title="ESZSL", paper="Romera-Paredes & Torr, ICML 2015", year=2015, losses=("mse",),
-    needs=frozenset({FEATURES, VECTORS}), build=bilinear.build, learner=_learner,
+    needs=frozenset({FEATURES, VECTORS}), build=bilinear.build, learner=_learner, single_epoch=True,
     published_names={"eszsl/dense/kernel": "W"}, published_sizes=read_sizes(("W", 0), ("W", 1)), published_alone="W")

@@ -72,6 +72,7 @@ class MethodSpec:
     choices: the values that a field of `config.model` can have.
     learner: (config, dataset, seen classes, method, params, num_steps) -> how it learns, see `er_jax.learners`; None
       for gradient descent on its losses.
+    single_epoch: whether it must see each video once, however many epochs the config says.
     graph: (config, class vectors) -> the graph of all classes; where GRAPH is needed.
     class_targets: (config, dataset, class_ids) -> (C, F), what its class embeddings are trained to be; such a method
       learns from classes alone and sees no video.
@@ -90,6 +91,7 @@ class MethodSpec:
   published_sizes: Callable[[Arrays], Sizes]
   choices: Mapping[str, Sequence[object]] = dataclasses.field(default_factory=dict)
   learner: Callable | None = None
+  single_epoch: bool = False
   graph: Callable[[ConfigDict, np.ndarray], Graph] | None = None
   class_targets: Callable[[ConfigDict, Dataset, np.ndarray], np.ndarray] | None = None
   published_alone: str | None = None

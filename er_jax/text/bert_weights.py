@@ -84,13 +84,19 @@ def frozen_names(config: BertConfig, trainable_from: str | None) -> frozenset[tu
   Args:
     config: the network.
     trainable_from: Hugging Face's name of a parameter or a group, such as "encoder.layer.10": what comes
-      before the first name that starts so, in BERT's order, is frozen. "embeddings" freezes nothing; None, "" and
-      what no name starts with ("pooler") freeze all.
+      before the first name that starts so, in BERT's order, is frozen. "embeddings" freezes nothing; None, "",
+      "pooler" (which is not used) and a layer behind the last one freeze all.
+
+  Raises:
+    UserError: it is the beginning of no name.
   """
   names = hf_names(config)
   if not trainable_from:
     return frozenset(ours for _, ours in names)
   first = next((i for i, (theirs, _) in enumerate(names) if theirs.startswith(trainable_from)), len(names))
+  if first == len(names) and not re.fullmatch(r"pooler.*|encoder\.layer\.\d+(\..*)?", trainable_from):
+    raise UserError(f"config.model.text_backbone.trainable_from is {trainable_from!r}, with which no parameter of BERT "
+                    "begins; expected a name such as encoder.layer.10 or embeddings, or '' to freeze all of it.")
   return frozenset(ours for _, ours in names[:first])
 
 

@@ -121,13 +121,13 @@ def _words(text: Text) -> list[str]:
   return (" ".join(text) if isinstance(text, tuple) else text).split()
 
 
-def _options(path: Path) -> dict[str, bool | None]:
+def _options(path: Path) -> dict[str, bool]:
   written = files.read_json(path) if path.is_file() else {}
   names = {"do_lower_case": "lowercase", "strip_accents": "strip_accents",
            "tokenize_chinese_chars": "handle_chinese_chars"}
   if not isinstance(written, dict):
     raise UserError(f"{path}: expected an object such as {{\"do_lower_case\": true}}, got {str(written)[:40]}.")
   for name in names.keys() & written.keys():
-    if written[name] not in (True, False, None):
+    if not (written[name] is None or isinstance(written[name], bool)):
       raise UserError(f"{path}: {name} is {str(written[name])[:40]}, expected true, false or null.")
-  return {ours: written[theirs] for theirs, ours in names.items() if theirs in written}
+  return {ours: written[theirs] for theirs, ours in names.items() if written.get(theirs) is not None}

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline import files
+from input_pipeline import files, manifest
 from input_pipeline.dataset import Dataset, Table
 from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 from input_pipeline.metadata.concepts import Concept
 from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
 MOTIONS = ("push", "lift", "spin")
 OBJECTS = ("cup", "ball", "key", "star")
@@ -78,6 +79,15 @@ def split_at_random(dataset: Dataset, num_splits: int) -> Dataset:
   """The test videos of all classes, divided as a dataset of random class splits is; needs `seen_held_out`."""
   return dataclasses.replace(dataset, class_splits=random_splits(12, seed=3, num_splits=num_splits),
                              divides_videos=False, tables={"all": dataset.tables["test"]})
+
+
+def write_manifest(dataset: Dataset) -> Dataset:
+  """Puts beside a dataset what preparation does: the list of its classes, videos and splits."""
+  entries = [VideoEntry(str(name), dataset.path / str(name), int(label), part) for part, table in dataset.tables.items()
+             for name, label in zip(table.names, table.labels)]
+  raw_dataset = RawDataset(entries, list(dataset.classes), [], dataset.class_splits, {})
+  manifest.write(dataset.path / manifest.NAME, dataset.name, raw_dataset, range(len(entries)))
+  return dataset
 
 
 def write_bert_folder(folder: Path, layers: int = 2, width: int = 16) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from er_jax import run
 from input_pipeline.dataset import open_dataset
 from input_pipeline.errors import UserError
-from tests.er_jax.small import lines_of, small_config, small_dataset, split_at_random
+from tests.er_jax.small import lines_of, small_config, small_dataset, split_at_random, write_manifest
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,7 +99,7 @@ def test_a_run_leaves_what_the_interface_promises(tmp_path, bert_folder, monkeyp
 
 
 def test_each_random_class_split_has_a_model_of_its_own(tmp_path, bert_folder, monkeypatch):
-  dataset = split_at_random(small_dataset(tmp_path, seen_held_out=True), num_splits=3)
+  dataset = write_manifest(split_at_random(small_dataset(tmp_path, seen_held_out=True), num_splits=3))
   monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
   workdir = tmp_path / "run"
   results = run.run(small_config("devise", bert_folder), str(workdir))
@@ -235,13 +235,63 @@ def test_a_workdir_is_not_taken_for_a_run_of_another_config(tmp_path, bert_folde
 @pytest.mark.parametrize("field, value", [
     ("batch_size", 0), ("optimizer.learning_rate", -1.0), ("optimizer.clip_norm", -1.0),
     ("log_every_steps", 0), ("seed", -1), ("loss.temperature", 0.0),
-    ("model.text_encoder.dropout_rate", -0.1), ("model.separate_concepts", True)])
+    ("model.text_encoder.dropout_rate", -0.1), ("model.separate_concepts", True),
+    ("loss.rehearsal_weight", float("nan")), ("loss.temperature", float("inf")), ("seed", 2**32),
+    ("optimizer.lr_multiplier.text_encoder", -1.0), ("optimizer.weight_decay.fusion", -1.0), ("optimizer.momentum", 9.0),
+    ("optimizer.decay_rate", -0.1), ("model.topk_concepts", 21),
+    ("model.text_backbone.cache_gigabytes", float("inf"))])
 def test_a_number_that_cannot_be_is_named(tmp_path, bert_folder, monkeypatch, field, value):
   monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
   config = small_config("ervse", bert_folder)
   config.update_from_flattened_dict({field: value})
   with pytest.raises(UserError, match=field.replace(".", r"\.")):
     run.run(config, str(tmp_path / "run"))
+
+
+def test_layers_without_units_are_named(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
+  with pytest.raises(UserError, match=r"config.model.hidden_dims is \(4, 0\)"):
+    run.run(small_config("gcn", "", model__hidden_dims=(4, 0)), str(tmp_path / "run"))
+
+
+def test_a_run_is_not_taken_for_a_shorter_one(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
+  workdir = tmp_path / "run"
+  run.run(small_config("devise", "", num_epochs=2), str(workdir))
+  before = {path: path.read_bytes() for path in workdir.glob("*.json")}
+  with pytest.raises(UserError, match=r"trained for 6 steps already, but config.num_epochs=1 are 3\. Give at least 2"):
+    run.run(small_config("devise", "", num_epochs=1), str(workdir))
+  assert {path: path.read_bytes() for path in workdir.glob("*.json")} == before and before
+  with pytest.raises(UserError, match="config.num_epochs is 0, but eszsl learns in one pass"):
+    run.run(small_config("eszsl", "", num_epochs=0), str(tmp_path / "other"), mode="train")
+
+
+def test_training_on_takes_away_what_was_said_of_the_model_before(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, "open_dataset", lambda config: small_dataset(tmp_path))
+  workdir = tmp_path / "run"
+  run.run(small_config("devise", "", num_epochs=1), str(workdir))
+  elsewhere = workdir / "on_other" / "results.json"
+  elsewhere.parent.mkdir()
+  elsewhere.touch()
+  (workdir / "predictions" / "test7.npz").touch()      # of a split that there is no more
+  run.run(small_config("devise", "", num_epochs=1), str(workdir))
+  assert elsewhere.exists() and not (workdir / "predictions" / "test7.npz").exists()
+  run.run(small_config("devise", "", num_epochs=2), str(workdir), mode="train")
+  assert {path.name for path in workdir.rglob("*") if path.suffix in (".npz", ".png") or path.name == "results.json"} == set()
+
+
+def test_a_checkpoint_of_another_run_is_compared_with_that(tmp_path, bert_folder, monkeypatch, capsys):
+  dataset = small_dataset(tmp_path)
+  monkeypatch.setattr(run, "open_dataset", lambda config: dataset)
+  run.run(small_config("vse", bert_folder, num_epochs=1), str(tmp_path / "a"), mode="train")
+  checkpoint, other = tmp_path / "a" / "checkpoints" / "3", str(tmp_path / "b")
+  with pytest.raises(UserError, match=r"was trained with config.model.pooling='avg' \(now 'max'\)"):
+    run.run(small_config("vse", bert_folder, model__pooling="max"), other, "eval", checkpoint)
+  assert run.run(small_config("vse", bert_folder), other, "eval", checkpoint)["checkpoint"] == str(checkpoint)
+  assert "Warning" not in capsys.readouterr().err
+  (tmp_path / "class_splits.json").write_text("{}")
+  run.run(small_config("vse", bert_folder), other, "eval", checkpoint)
+  assert "trained with other data: different are class splits" in capsys.readouterr().err
 
 
 def test_a_split_that_is_not_there_is_told(tmp_path, bert_folder, monkeypatch):

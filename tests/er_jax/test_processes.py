@@ -13,7 +13,7 @@ from input_pipeline.errors import Failure, UserError
 MEMBER = """
 import sys
 import numpy as np
-from er_jax.processes import joined
+from er_jax.processes import joined, require_same
 from input_pipeline.errors import UserError
 address, count, index, job = sys.argv[1:]
 with joined(address, int(count), int(index), within=5 if job == "alone" else 200):
@@ -22,6 +22,8 @@ with joined(address, int(count), int(index), within=5 if job == "alone" else 200
   print("joined", flush=True)
   if job == "fail" and index == "1":
     raise UserError("this one cannot go on")
+  if job == "differ":
+    require_same({"batch_size": 4, "learning_rate": 0.1 ** int(index)})
   for i in range(10**6 if job == "long" or job == "fail" else 3):
     assert multihost_utils.process_allgather(np.array([i])).tolist() == [[i], [i]]
 print("through")
@@ -71,7 +73,7 @@ def test_processes_that_end_well_leave_together():
 def test_a_process_that_stays_alone_ends_with_a_word():
   (process,) = start("alone", 0)
   _, err = process.communicate(timeout=200)
-  assert process.returncode == 1 and "Not all 2 processes came" in err and "stack trace" not in err
+  assert process.returncode == 1 and "Not all 2 processes at" in err and "stack trace" not in err
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -94,3 +96,9 @@ def test_a_process_that_fails_ends_the_other():
   out, err = well.communicate(timeout=200)
   assert well.returncode not in (0, 2) and "through" not in out and "Traceback" not in err
   assert "Another process has ended" in err or "another task died" in err
+
+
+def test_processes_that_are_given_different_values_all_say_which():
+  for process in start("differ", 0, 1):
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 2 and "by number of the process:\n  learning_rate is 1.0 / 0.1\nGive" in err

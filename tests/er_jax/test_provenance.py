@@ -1,5 +1,6 @@
 """A run whose folder, data and text backbone have moved goes on, and is evaluated, as if they had not."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -49,7 +50,7 @@ def forget_hashes(folder: Path) -> None:
   """As runs of earlier versions are."""
   path = folder / "run" / "data.json"
   kept = json.loads(path.read_text())
-  path.write_text(json.dumps({name: value for name, value in kept.items() if name not in ("text_backbone", "init_from")}))
+  path.write_text(json.dumps({name: value for name, value in kept.items() if name in ("manifest", "class_splits", "descriptions")}))
 
 
 def test_a_run_that_has_moved_with_all_it_needs_goes_on_to_the_same_numbers(old, tmp_path, capsys):
@@ -79,6 +80,18 @@ def test_another_text_backbone_is_not_taken_for_that_of_the_run(old, monkeypatch
   vocabulary.write_text(vocabulary.read_text().replace("shoe", "boot"))
   with pytest.raises(UserError, match=r"different are its text backbone \(vocab.txt\)"):
     run.run(config_in(old, bert=bert, num_epochs=1), str(old / "run"), mode=mode, test_dataset=elsewhere)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("what", ["features", "concepts.jsonl", "class_vectors.npy"])
+def test_other_features_or_files_beside_them_are_not_taken_for_those_of_the_run(old, monkeypatch, mode, what):
+  if what == "features":
+    other = dataclasses.replace(small_dataset(old), source={"fingerprint": "another"})
+    monkeypatch.setattr(run, "open_dataset", lambda config: other)
+  else:
+    (old / what).write_text("other")
+  with pytest.raises(UserError, match=f"different are its {what}"):
+    run.run(config_in(old, num_epochs=2), str(old / "run"), mode=mode)
 
 
 @pytest.mark.parametrize("then, now, refusal", [

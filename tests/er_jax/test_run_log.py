@@ -1,11 +1,12 @@
 """The metrics log and the best-so-far record."""
 
 import json
+import time
 
 import pytest
 
-from er_jax.run_log import BestSoFar, MetricsLog
-from input_pipeline.errors import UserError
+from er_jax.run_log import BestSoFar, Board, MetricsLog
+from input_pipeline.errors import Failure, UserError
 
 
 def test_ties_go_to_the_earliest_step():
@@ -36,3 +37,18 @@ def test_a_foreign_line_is_named(tmp_path):
   path.write_text('{"step": 1}\nhello\n')
   with pytest.raises(UserError, match="metrics.jsonl:2"):
     MetricsLog(path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_curves_that_cannot_be_written_end_the_training_and_do_not_hang(tmp_path):
+  board = Board(tmp_path / "tensorboard", 1)
+  events = board._writer.file_writer.event_writer._ev_writer
+
+  def full(event):
+    raise OSError(28, "No space left on device")
+
+  events.write_event = full
+  with pytest.raises(Failure, match=rf"Cannot write to {tmp_path}/tensorboard"):
+    for step in range(1000):
+      board.write("train", {"loss": 0.0}, step)
+      time.sleep(0.001)

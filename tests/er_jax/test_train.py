@@ -181,9 +181,16 @@ def test_a_workdir_serves_one_run_at_a_time(tmp_path, bert_folder):
     (1000, "Step 1 made devise/dense/.* infinite or no number")])      # an epoch is one step, whose loss is a number
 def test_a_loss_or_parameter_that_is_no_number_ends_training_and_is_not_saved(tmp_path, bert_folder, batch_size, message):
   with pytest.raises(Failure, match=f"{message}.* lower config.optimizer.learning_rate"):
-    run_here(tmp_path, "run", bert_folder, jax.devices()[:1], method="devise", optimizer__learning_rate=float("nan"),
+    run_here(tmp_path, "run", bert_folder, jax.devices()[:1], method="devise", optimizer__learning_rate=1e39,
              optimizer__schedule="constant", optimizer__warmup_steps=0, batch_size=batch_size, log_every_steps=50)
   assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit()] == ["0"]
+
+
+def test_a_signal_in_the_last_step_stops_what_would_follow(tmp_path, monkeypatch):
+  monkeypatch.setattr(train._StopSignal, "agreed", lambda self, ask_others: True)
+  config = small_config("devise", "", num_epochs=1, batch_size=1000)
+  assert not train.train(Experiment(config, tmp_path, small_dataset(tmp_path)))
+  assert Checkpoints(tmp_path / "checkpoints").latest_step == 1
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_names(tmp_path, bert_folder):

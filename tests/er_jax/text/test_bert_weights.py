@@ -157,9 +157,8 @@ def test_a_hub_id_that_cannot_be_downloaded_says_how_to_get_it(monkeypatch):
     ("encoder.layer.10", "encoder.layer.10.attention.self.query.weight"),
     ("encoder.layer.3.output", "encoder.layer.3.output.dense.weight"),
     ("encoder", "encoder.layer.0.attention.self.query.weight"),
-    ("layer.7.", None),          # no name starts so
     ("pooler", None),
-    ("encoder.layer.11", None),
+    ("encoder.layer.11", None),      # behind the last one
     ("", None),
     (None, None),
 ])
@@ -168,6 +167,12 @@ def test_everything_before_the_named_parameter_is_frozen(trainable_from, first_t
   trained = [theirs for theirs, ours in hf_names(CONFIG) if ours not in frozen]
   assert len(trained) + len(frozen) == len(hf_names(CONFIG))
   assert trained == [] if first_trained is None else trained[0] == first_trained
+
+
+@pytest.mark.parametrize("trainable_from", ["layer.7.", "encoder.layers.10", "bert.encoder.layer.1"])
+def test_what_is_no_parameter_is_no_beginning_of_training(trainable_from):
+  with pytest.raises(UserError, match=f"trainable_from is '{trainable_from}', with which no parameter of BERT begins"):
+    frozen_names(CONFIG, trainable_from)
 
 
 @pytest.mark.parametrize("trainable_from, expected", [
