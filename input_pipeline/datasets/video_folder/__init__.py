@@ -95,6 +95,8 @@ def read(
   if class_splits:
     return RawDataset(entries, actions, [], (_divide(class_splits),), extras, unused=unused)
   drawn = random_splits(len(actions), split_seed, num_splits)
+  print(f'No class in {class_file} has a "split": halves, seen and unseen, are drawn at random '
+        f"(--num_splits={num_splits}, --split_seed={split_seed}).", file=sys.stderr)
   return RawDataset(entries, actions, [], drawn, extras, split_seed, unused)
 
 
@@ -166,9 +168,9 @@ def _videos_in_list(path: Path, root: Path, suffixes: frozenset[str], index: Cla
         f"{path} names {len(unknown)} classes that are not in {index.where}:",
         *(f"  {where}: {name!r}{_or_near(name, index)}" for name, where in reversed(unknown.items())),
         "Correct these names, or add the classes to the class list."]))
+  warn_of_classes_without(f"video in {path}", labels.values(), index)
   only = suffixes if len(suffixes) == 1 else ()
   return [_Video(video.path.with_suffix(*only) if only else video.path, labels[video.class_name], video.split,
-  warn_of_classes_without(f"video in {path}", labels.values(), index)
                  video.where) for video in listed]
 
 
@@ -192,8 +194,6 @@ def _split_of(video: _Video, classes: Sequence[ActionClass], class_splits: Seque
   return video.split or of_class
 
 
-def _warn_of_unused(videos: Sequence[_Video], path: Path) -> None:
-  """Says on stderr that these videos, held out for validation with no class to validate on, serve nothing."""
 def _warn_of_unlisted(path: Path, root: Path, suffixes: frozenset[str], known: Collection[Path]) -> None:
   """Says on stderr how many videos below `root` its list leaves out, unless something else is wrong with the folder."""
   try:
@@ -206,6 +206,8 @@ def _warn_of_unlisted(path: Path, root: Path, suffixes: frozenset[str], known: C
           file=sys.stderr)
 
 
+def _warn_of_unused(videos: Sequence[_Video], path: Path) -> None:
+  """Says on stderr that these videos, held out for validation with no class to validate on, serve nothing."""
   if videos:
     print(f"warning: {len(videos)} videos of seen classes are given the split 'val' ({videos[0].where} is the first), "
           f"but no class in {path} has it: they are not trained on, nor used otherwise. Leave their split empty to "

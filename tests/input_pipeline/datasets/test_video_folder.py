@@ -116,6 +116,7 @@ def test_without_given_splits_halves_are_drawn_and_no_video_is_divided(source, c
   raw_dataset = video_folder.DATASET.raw_dataset(source, split_seed=5, num_splits=2)
   assert {entry.split for entry in raw_dataset.entries} == {"all"}
   assert raw_dataset.class_splits == random_splits(3, seed=5, num_splits=2) and raw_dataset.split_seed == 5
+  assert 'classes.jsonl has a "split": halves, seen and unseen, are drawn at random' in capsys.readouterr().err
 
 
 def test_files_of_features_take_the_place_of_the_videos(source):
