@@ -23,6 +23,7 @@ from input_pipeline.errors import UserError
 ESCAPES = re.compile(      # of JSON: a surrogate pair, what is no character that a file's name can have, or any other
     r"\\(?:ud[89ab]..\\ud[c-f]..|(?P<unusable>u0000|ud[89a-f]..)|.)", re.IGNORECASE | re.DOTALL)
 
+NO_TEXT = re.compile("[\0\udc80-\udcff]")      # the latter stand for bytes that are not UTF-8
 TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)      # of valid JSON
 DEEPEST = 100             # lists and objects in one another, where Python's parser gives up
 MOST_DIGITS = 4000        # of a number; Python refuses more than 4300
@@ -73,13 +74,14 @@ def cite(path: str | os.PathLike) -> dict[str, str]:
 def read_text(path: str | os.PathLike) -> str:
   """The text of a file, without a byte-order mark. Raises: UserError if it is missing, unreadable or not UTF-8 text."""
   try:
-    text = Path(path).read_text(encoding="utf-8-sig")
-  except (OSError, UnicodeDecodeError) as error:
+    text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
+  except OSError as error:
     reason = "no such file" if isinstance(error, FileNotFoundError) else error
     raise UserError(f"Cannot read {path}: {reason}.") from error
-  if (offset := text.find("\0")) >= 0:
-    raise UserError(f"{path}:{_line(text, offset)}: holds a NUL character; expected text. Is it UTF-16, or "
-                    "damaged? Save it as UTF-8.")
+  if fault := NO_TEXT.search(text):
+    what = "a NUL character" if fault[0] == "\0" else f"the byte 0x{ord(fault[0]) - 0xdc00:x}, which is not UTF-8"
+    raise UserError(f"{path}:{_line(text, fault.start())}: holds {what}; expected text. Is it UTF-16 or Latin-1, as "
+                    "spreadsheets write it, or damaged? Save it as UTF-8.")
   return text
 
 
@@ -119,13 +121,27 @@ def read_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> list[dict
   return [row for _, row in read_numbered_jsonl(path, fields)]
 
 
-def read_numbered_jsonl(path: str | os.PathLike, fields: Iterable[str] = ()) -> list[tuple[int, dict]]:
-  """The objects of a JSON-lines file as `read_jsonl` reads them, each with the number of its line, from 1."""
+def read_numbered_jsonl(
+    path: str | os.PathLike, fields: Iterable[str] = (), by_place: bool = False
+) -> list[tuple[int, dict]]:
+  """The objects of a JSON-lines file as `read_jsonl` reads them, each with the number of its line, from 1.
+
+  Args:
+    path: the file.
+    fields: names that every object must have.
+    by_place: the place of an object in the list says which it is: no line before the last may be empty.
+
+  Raises:
+    UserError: as `read_jsonl`, or for such a line.
+  """
   rows = []
   text = read_text(path)
   for number, line in enumerate(text.split("\n"), start=1):
     if not line.strip():
       continue
+    if by_place and number > len(rows) + 1:
+      raise UserError(f"{path}:{len(rows) + 1}: the line is empty, but others follow, and each is known by its place. Write "
+                      "what is missing there, or remove the line.")
     try:
       row = _parse(line, path, number)
     except json.JSONDecodeError as error:

@@ -5,17 +5,20 @@
       startup.begin()
 
 From then on Ctrl-C ends the program with one line and status 130, whatever it is doing; what it prints never fails for
-a character that the terminal cannot show; and names of files are UTF-8, whatever the locale.
+a character that the terminal cannot show, nor once nobody reads it; and names of files are UTF-8, whatever the locale.
 """
 
 import codecs
 import contextlib
+import errno
 import io
 import os
 import signal
+import stat
 import sys
 import threading
 from types import FrameType
+from typing import Any
 
 INTERRUPTED = 130      # exit status, as shells have it for SIGINT
 PLAIN = {"±": "+-", "–": "-", "—": "-", "−": "-", "×": "x", "…": "...", "’": "'", "“": '"', "”": '"'}
@@ -31,9 +34,34 @@ def begin() -> None:
   if sys.getfilesystemencoding() != "utf-8" and sys.executable and not sys.flags.utf8_mode:
     _restart_in_utf8()
   codecs.register_error(READABLE, readable)
-  for stream in (sys.stdout, sys.stderr):
-    if isinstance(stream, io.TextIOWrapper):      # not what a test or a program put in its place
-      stream.reconfigure(errors=READABLE)
+  for name in ("stdout", "stderr"):
+    stream = getattr(sys, name)
+    if type(stream) is io.TextIOWrapper:      # not what a test or a program put in its place
+      setattr(sys, name, Stream(stream))
+
+
+class Stream(io.TextIOWrapper):
+  """Takes the place of stdout or stderr: writes any character, and what nobody can read any more to nowhere."""
+
+  def __init__(self, stream: io.TextIOWrapper):
+    """Args: stream: what Python made of the file descriptor."""
+    stream.flush()
+    raw = _Raw(stream.fileno(), "w", closefd=False)
+    is_buffered = isinstance(stream.buffer, io.BufferedIOBase)      # not so in python -u
+    super().__init__(io.BufferedWriter(raw) if is_buffered else raw,      # pyright: ignore[reportArgumentType]
+                     stream.encoding, READABLE, "\n", stream.line_buffering, stream.write_through)
+
+
+class _Raw(io.FileIO):
+
+  def write(self, data: Any, /) -> int:
+    try:
+      return super().write(data)
+    except OSError as error:
+      is_terminal = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)      # also one that is closed
+      if error.errno != errno.EPIPE and not (error.errno == errno.EIO and is_terminal):
+        raise
+      return memoryview(data).nbytes
 
 
 def end() -> None:

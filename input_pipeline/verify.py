@@ -17,8 +17,8 @@ WORKDIR/predictions for each class split that tests its class. The run's results
 
 Where a dataset has no list of videos, those that are there are expected; the report says how many were published.
 
-Exit status: 0 if nothing falls short; 1 if something does, after the report; 2 for wrong input. A dataset that is not
-prepared yet falls short only with --require_prepared.
+Exit status: 0 if nothing falls short; 1 if something does, after the report; 2 for wrong input, or where --output cannot
+be written. A dataset that is not prepared yet falls short only with --require_prepared.
 """
 
 if __name__ == "__main__":
@@ -28,13 +28,19 @@ if __name__ == "__main__":
 
 import signal
 import sys
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
 from input_pipeline import errors, files, paths, startup
 from input_pipeline.errors import UserError
 from input_pipeline.preparation import flags as flag_lib
+
+if TYPE_CHECKING:
+  from input_pipeline.preparation.options import PrepareOptions
+  from input_pipeline.verification.report import Verification
 
 READS = ("frames", "packets", "none")
 OPTIONS = ("source", "metadata", "classes", "videos", "split_seed", "num_splits", "features", "num_workers")
@@ -56,12 +62,11 @@ def main(argv: list[str]) -> None:
   values: Any = flags.FLAGS
   flag_lib.require_dataset(values.dataset)
   workdir, output = paths.of_flags(values, "workdir", "output")
-  if output and output.is_dir():
-    raise UserError(f"--output={output} is a folder, expected a file to be written, such as problems.jsonl.")
+  if output:
+    _require_writable(output)
 
   from input_pipeline.verification.count import verify  # only now, so that a wrong flag answers at once
   from input_pipeline.verification.expected import options_of
-  from input_pipeline.verification.report import print_report, rows
 
   logging.set_verbosity(logging.WARNING)
   signal.signal(signal.SIGTERM, startup.interrupt)
@@ -71,10 +76,32 @@ def main(argv: list[str]) -> None:
   except KeyboardInterrupt as interrupt:
     raise KeyboardInterrupt(
         "\nInterrupted. Nothing was written; give the same command to begin again.") from interrupt
-  if output:
-    files.write_jsonl(output, rows(verification))
-  print_report(verification, values.dataset, options.spec.num_videos, values.all_classes)
+  report(verification, options, values.all_classes, output)
   sys.exit(0 if verification.is_complete else 1)
+
+
+def report(verification: "Verification", options: "PrepareOptions", all_classes: bool, output: Path | None) -> None:
+  """Prints the report, then writes each video with a problem to `output`. Raises: UserError if that cannot be done."""
+  from input_pipeline.verification.report import print_report, rows
+
+  print_report(verification, options.dataset, options.spec.num_videos, all_classes)
+  if output:
+    try:
+      files.write_jsonl(output, rows(verification))
+    except OSError as error:
+      raise UserError(f"The report is whole, but --output={output} could not be written: {error}. Put that right, and give "
+                      "the command again for the file.") from error
+
+
+def _require_writable(output: Path) -> None:
+  """Raises: UserError if there could not be a file `output`."""
+  if output.is_dir():
+    raise UserError(f"--output={output} is a folder, expected a file to be written, such as problems.jsonl.")
+  try:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=output.parent).close()
+  except OSError as error:
+    raise UserError(f"--output={output} cannot be written: {error}. Give another file.") from error
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Names are compared by their letters and digits alone, in lower case.
 
 import sys
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,11 +81,16 @@ def label_folders(folders: Collection[Path], index: ClassIndex) -> dict[Path, in
         *(describe_unknown(folder, index) for folder in unknown),
         "Rename these folders or move them away, or give another --source=DIR: each video must lie in the folder of "
         "its class."]))
-  if without := sorted(set(range(len(index.names))) - set(labels.values())):
-    names = [index.names[label] for label in without]
-    print(f"warning: {len(names)} of {len(index.names)} classes in {index.where} have no folder of videos: "
-          f"{', '.join(names)}.", file=sys.stderr)
+  warn_of_classes_without("folder of videos", labels.values(), index)
   return labels
+
+
+def warn_of_classes_without(what: str, labels: Iterable[int], index: ClassIndex) -> None:
+  """Names on stderr the classes of the list that have no such thing; `labels` are those of the others."""
+  if without := sorted(set(range(len(index.names))).difference(labels)):
+    names = [index.names[label] for label in without]
+    print(f"warning: {len(names)} of {len(index.names)} classes in {index.where} have no {what}: {', '.join(names)}.",
+          file=sys.stderr)
 
 
 def describe_unknown(folder: Path, index: ClassIndex) -> str:

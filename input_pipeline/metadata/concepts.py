@@ -29,14 +29,14 @@ def read_concepts(path: str | os.PathLike) -> list[Concept]:
   """Reads {"wnid", "name", "definition"} lines in the order of BiT's outputs.
 
   Raises:
-    UserError: naming file and line, if a field is missing or not a text, or a name is empty.
+    UserError: naming file and line, if a field is missing or not a text, a name is empty, or a line among others.
   """
-  fields = Concept._fields
-  rows = files.read_jsonl(path, fields=fields)
-  for row in rows:
+  fields, concepts = Concept._fields, []
+  for number, row in files.read_numbered_jsonl(path, fields, by_place=True):
     if not all(isinstance(row[field], str) for field in fields) or not row["name"].strip():
-      raise UserError(f"{path}: {', '.join(fields)} must be texts and the name not empty, got {row}.")
-  return [Concept(*(row[field] for field in fields)) for row in rows]
+      raise UserError(f"{path}:{number}: {', '.join(fields)} must be texts and the name not empty, got {row}.")
+    concepts.append(Concept(*(row[field] for field in fields)))
+  return concepts
 
 
 def write_concepts(path: str | os.PathLike, concepts: Iterable[Concept]) -> None:

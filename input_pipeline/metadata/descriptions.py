@@ -8,11 +8,12 @@ A class is known by its position in the list: labels are positions.
 
 import os
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from input_pipeline import errors, files
-from input_pipeline.errors import UserError
+from input_pipeline.errors import UserError, near_matches
 
+FIELDS = ("name", "description", "split")      # of a line; the last is read by datasets/video_folder
 MODES = ("name", "description", "name_description", "pair")
 
 
@@ -31,13 +32,15 @@ class ActionClass(NamedTuple):
 
 
 def read_classes(path: str | os.PathLike) -> list[ActionClass]:
-  """Reads {"name", "description"} lines in label order; a class may lack its description.
+  """Reads {"name", "description"} lines in label order; a class may lack its description, and have further fields.
 
   Raises:
-    UserError: naming file and line, if a line has no name, a field is not a text, or a name comes twice.
+    UserError: naming file and line, if a line has no name, a field is not a text, or has almost the name of one of
+      `FIELDS` that is lacking; a name comes twice; or a line among others is empty.
   """
   classes, lines = [], {}
-  for number, row in files.read_numbered_jsonl(path, fields=("name",)):
+  for number, row in files.read_numbered_jsonl(path, fields=("name",), by_place=True):
+    _refuse_misspelt(row, f"{path}:{number}")
     name, description = row["name"], row.get("description") or ""
     if not isinstance(name, str) or not name.strip() or not isinstance(description, str):
       raise UserError(
@@ -49,6 +52,14 @@ def read_classes(path: str | os.PathLike) -> list[ActionClass]:
   if not classes:
     raise UserError(f"{path}: no classes in it; expected one {{\"name\", \"description\"}} a line.")
   return classes
+
+
+def _refuse_misspelt(row: dict[str, Any], where: str) -> None:
+  lacking = [field for field in FIELDS if not row.get(field)]
+  for field in row:
+    if field not in FIELDS and (near := near_matches(field.casefold(), lacking)):
+      raise UserError(f"{where}: nothing reads the field {field!r}; did you mean {near[0]!r}? Write it so, or give the "
+                      "field a name that is not like it.")
 
 
 def write_classes(path: str | os.PathLike, classes: Iterable[ActionClass]) -> None:

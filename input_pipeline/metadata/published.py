@@ -11,6 +11,7 @@ name is in its names file and whose label is in one of its lists, in the order o
 """
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ CLASSIFIER_ROWS = "pretsm.k400.fc.weight.npy"
 WORD_TABLE = "word.glove42b"      # with a suffix of `vectors.TABLE_SUFFIXES`
 VECTOR_NAMES = "labels_glove42b.classes.json"      # not published: the classes of vectors of one's own, by name
 FILES = (*CLASS_LISTS, *(file for pair in VIDEO_LISTS.values() for file in pair))
+SHOWN = 5      # names that a warning lists
 
 
 class ListedVideo(NamedTuple):
@@ -164,6 +166,8 @@ def read_videos(
 ) -> list[ListedVideo]:
   """The videos of these sets, in their order and that of their metas files.
 
+  Names of which a metas file tells nothing are counted on stderr.
+
   Raises:
     UserError: naming file and line, if a line is not a video, a label out of range, or a video comes twice in a set.
   """
@@ -194,15 +198,19 @@ def _read_set(folder: Path, name: str, labels: set[int], num_classes: int) -> li
   if rows and not videos:
     raise UserError(f"{path}: not one of its {len(rows)} videos has a name in {name}_video_names.json "
                     f"({len(listed)} names) and a label in {name}_class_idxs.json ({len(labels)} classes).")
+  if unknown := [video for video in listed if video not in line_of]:
+    print(f"warning: {len(unknown)} of the {len(listed)} names in {names_path} have no line in {path.name}, which would "
+          f"tell their classes; these videos are left out: {', '.join(unknown[:SHOWN])}{', ...' * (len(unknown) > SHOWN)}. "
+          "Is it cut short, or of other names?", file=sys.stderr)
   return videos
 
 
-def _video_names(path: Path) -> set[str]:
-  """The names in a names file, without extension."""
+def _video_names(path: Path) -> dict[str, int]:
+  """The names in a names file, without extension, and where they are in it."""
   names = files.read_json(path)
   if not isinstance(names, list):
     raise UserError(f"{path}: expected a list of video names, got {str(names)[:60]}.")
-  return {_video_name(name, f"{path}: entry {index}") for index, name in enumerate(names)}
+  return {_video_name(name, f"{path}: entry {index}"): index for index, name in enumerate(names)}
 
 
 def _video_name(value: Any, where: str) -> str:

@@ -22,6 +22,15 @@ def test_objects_come_with_the_numbers_of_their_lines_when_asked_for(tmp_path):
     files.read_numbered_jsonl(path, fields=("name", "label"))
 
 
+def test_no_line_among_others_is_empty_where_the_place_of_each_counts(tmp_path):
+  path = tmp_path / "a.jsonl"
+  path.write_text('{"name": "a"}\n{"name": "b"}\n\n \n')
+  assert files.read_numbered_jsonl(path, by_place=True) == [(1, {"name": "a"}), (2, {"name": "b"})]
+  path.write_text('{"name": "a"}\n\n\n{"name": "b"}\n')
+  with pytest.raises(UserError, match="a.jsonl:2: the line is empty, but others follow"):
+    files.read_numbered_jsonl(path, by_place=True)
+
+
 @pytest.mark.parametrize("escape, what", [
     (r"\u0000", "NUL character"), (r"\ud800", "half a surrogate pair"), (r"\uDC00\uD83D", "half a surrogate pair"),
     (r"\\\\\ud83d\\\ude00", "half a surrogate pair")])
@@ -40,9 +49,12 @@ def test_other_escapes_are_read(tmp_path):
   assert files.read_json(tmp_path / "a.json") == ["\U0001f600", r"\u0000", r"\\ud800", "é", "\n"]
 
 
-def test_text_in_another_encoding_is_refused(tmp_path):
-  (tmp_path / "a.csv").write_bytes("video,class\na.mp4,b\n".encode("utf-16-le"))
-  with pytest.raises(UserError, match="a.csv:1: holds a NUL character; .* Is it UTF-16"):
+@pytest.mark.parametrize("encoding, message", [
+    ("utf-16-le", "a.csv:1: holds a NUL character; .* UTF-16.* Save it as UTF-8"),
+    ("latin-1", "a.csv:2: holds the byte 0xe9, which is not UTF-8; .* Latin-1.* Save it as UTF-8")])
+def test_text_in_another_encoding_is_refused(tmp_path, encoding, message):
+  (tmp_path / "a.csv").write_bytes("video,class\r\na.mp4,café\r\nb.mp4,b\r\n".encode(encoding))
+  with pytest.raises(UserError, match=message):
     files.read_text(tmp_path / "a.csv")
 
 

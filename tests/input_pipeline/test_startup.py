@@ -9,6 +9,19 @@ import pytest
 
 from input_pipeline import startup
 
+GONE = """
+import sys
+from input_pipeline import startup
+startup.begin()
+startup.begin()
+from input_pipeline.progress import Progress
+with Progress("work", 2, "steps") as progress:
+  progress.advance()
+  sys.stdin.readline()      # now nobody sees it any more
+  progress.advance(note="x" * 9999)
+print("y" * 99999)
+sys.exit(7)
+"""
 ROOT = Path(__file__).parents[2]
 MODULES = ("er_jax.main", "er_jax.compare", "er_jax.convert", "input_pipeline.prepare", "input_pipeline.verify")
 SCRIPTS = ("compare", "convert_checkpoint", "check_descriptions", "benchmark", "build_concepts", "build_word_vectors")
@@ -60,6 +73,30 @@ def main(_):
 errors.run(main)
 """)
   assert (result.returncode, result.stderr) == (130, b"Stopped there.\nInterrupted.\n")
+
+
+@pytest.mark.parametrize("options", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_what_nobody_reads_any_more_stops_no_work(options):
+  end, pipe = os.pipe()
+  terminal, shown = os.openpty()
+  process = subprocess.Popen([sys.executable, *options, "-c", GONE], cwd=ROOT, env={**os.environ, "TERM": "xterm"},
+                             stdin=subprocess.PIPE, stdout=pipe, stderr=shown)
+  os.close(pipe)
+  os.close(shown)
+  seen = b""
+  while b"work" not in seen:
+    seen += os.read(terminal, 1000)
+  os.close(end)
+  os.close(terminal)
+  process.communicate(b"\n", timeout=60)
+  assert process.returncode == 7
+
+
+def test_what_cannot_be_written_to_a_full_disk_is_an_error():
+  with open("/dev/full", "w") as full:
+    process = subprocess.run([sys.executable, "-c", "from input_pipeline import startup; startup.begin(); print(1)"],
+                             cwd=ROOT, stdout=full, stderr=subprocess.PIPE)
+  assert process.returncode and b"No space left" in process.stderr
 
 
 def test_signs_that_a_terminal_lacks_are_likened_or_escaped():

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from input_pipeline import manifest, prepare
+from input_pipeline import verify as command
 from input_pipeline.datasets import toy_actions
 from input_pipeline.errors import UserError
 from input_pipeline.metadata.class_splits import ClassSplit
@@ -336,9 +337,20 @@ def test_command_after_prepare_needs_no_options_and_its_status_tells(tmp_path):
   assert problem["name"] == "jump/1" and "cannot be read as a .npy file" in problem["problem"]
 
 
-def test_wrong_flags_end_with_status_2():
-  result = run_command("--dataset=ucf101")
-  assert result.returncode == 2 and "Did you mean ucf101_zsar" in result.stderr and "Traceback" not in result.stderr
+def test_wrong_flags_end_with_status_2(tmp_path):
+  (tmp_path / "a").touch()
+  for flags, message in (["--dataset=ucf101"], "Did you mean ucf101_zsar"), (
+      ["--dataset=ucf101_zsar", f"--output={tmp_path}/a/b.jsonl"], "a/b.jsonl cannot be written: "):
+    result = run_command(*flags)
+    assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_the_report_is_printed_before_its_file_is_written(small, capsys):
+  verification, options = small.verify(source=small.source), options_of("toy_actions", small.data_dir)
+  output = small.source / "run" / "a.mp4" / "b.jsonl"
+  with pytest.raises(UserError, match=f"The report is whole, but --output={output} could not be written"):
+    command.report(verification, options, all_classes=False, output=output)
+  assert capsys.readouterr().out.endswith("Complete: 8 expected, 8 found.\n")
 
 
 def test_a_dataset_that_is_not_prepared_falls_short_only_if_asked(small):

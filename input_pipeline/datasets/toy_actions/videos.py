@@ -19,12 +19,13 @@ import numpy as np
 
 from input_pipeline import files
 from input_pipeline.datasets.toy_actions import icons, scenes
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.progress import Progress
 from input_pipeline.videos import decode
 
 VERSION = 2               # to be raised with every change of what the same seed gives
 MARKER = "rendered_by.json"
+ERROR = "error: "         # how the line of a worker begins that could not write a file
 FOLDER = Path(__file__).parent
 VIDEO_STREAM = 0          # the random streams of one seed: the dataset's videos, and in backbone_data.py the others
 # Videos of each class, by split; the seen classes' in "val" and "test" are for the supervised check.
@@ -100,7 +101,7 @@ def render_missing(
 
   Raises:
     UserError: `source` holds such files, but no marker that says they are rendered ones.
-    RuntimeError: a worker failed; its own message is on stderr.
+    Failure: a file cannot be written, or a worker failed otherwise, of which its own message on stderr tells.
   """
   source = Path(source)
   _claim(source, {"version": VERSION, "seed": seed})
@@ -124,10 +125,13 @@ def render_missing(
         wanted.writelines(f"{index}\n" for index in missing[number::num_workers])
     with Progress("render toy videos", len(indices), "videos", done=len(indices) - len(missing)) as progress:
       with os.fdopen(read_end, encoding="utf-8") as finished:
-        for _ in finished:
+        for line in finished:
+          if line.startswith(ERROR):
+            raise Failure(f"Cannot render the videos in {source}: {line.removeprefix(ERROR).strip()}. Put that right (is "
+                          "there room on the disk?), then give the same command again to go on.")
           progress.advance()
     if any(worker.wait() for worker in workers):
-      raise RuntimeError(f"Rendering videos in {source} failed, see above. The same command goes on from here.")
+      raise Failure(f"Rendering videos in {source} failed, see above. The same command goes on from here.")
   finally:
     for worker in workers:
       worker.kill()

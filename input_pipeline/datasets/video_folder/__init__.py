@@ -9,7 +9,7 @@ README.md here shows how to go from such a folder to an accuracy.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from input_pipeline.class_folders import look_for_copies
 from input_pipeline.dataset_spec import DatasetSpec
 from input_pipeline.datasets.video_folder.video_list import VIDEO_LISTS, read_video_list
 from input_pipeline.errors import UserError
-from input_pipeline.metadata.class_names import ClassIndex, class_index, label_folders
+from input_pipeline.metadata.class_names import ClassIndex, class_index, label_folders, warn_of_classes_without
 from input_pipeline.metadata.class_splits import ClassSplit, random_splits
 from input_pipeline.metadata.descriptions import ActionClass, read_classes
 from input_pipeline.metadata.published import VECTOR_NAMES, find_extras
@@ -47,7 +47,8 @@ def read(
   """The user's videos, in the order of their paths or of their list, and their classes.
 
   A listed file that is not there is a video all the same. Where the class list does not say which classes are seen,
-  halves are drawn at random and every video is in split "all". Vectors of classes and words may lie in `source`, under
+  halves are drawn at random and every video is in split "all". That is said on stderr, and so is what a list that was
+  not asked for leaves out, and which classes have no video. Vectors of classes and words may lie in `source`, under
   their published names (see `metadata.find_extras`).
 
   Args:
@@ -80,6 +81,8 @@ def read(
   # Where the files of features are looked for, class vectors look like one.
   tree = tree._replace(files=tuple(path for path in tree.files if path not in extras.values()))
   found = _videos_in_list(Path(video_list), root, suffixes, index) if video_list else _videos_in_folders(tree, index)
+  if video_list and not videos:
+    _warn_of_unlisted(video_list, root, suffixes, {*extras.values(), *(video.path for video in found)})
   look_for_copies((video.path, video.label) for video in found)
   if class_splits and "val" not in class_splits:
     _warn_of_unused([video for video in found if video.split == "val"], class_file)
@@ -92,6 +95,8 @@ def read(
   if class_splits:
     return RawDataset(entries, actions, [], (_divide(class_splits),), extras, unused=unused)
   drawn = random_splits(len(actions), split_seed, num_splits)
+  print(f'No class in {class_file} has a "split": halves, seen and unseen, are drawn at random '
+        f"(--num_splits={num_splits}, --split_seed={split_seed}).", file=sys.stderr)
   return RawDataset(entries, actions, [], drawn, extras, split_seed, unused)
 
 
@@ -163,6 +168,7 @@ def _videos_in_list(path: Path, root: Path, suffixes: frozenset[str], index: Cla
         f"{path} names {len(unknown)} classes that are not in {index.where}:",
         *(f"  {where}: {name!r}{_or_near(name, index)}" for name, where in reversed(unknown.items())),
         "Correct these names, or add the classes to the class list."]))
+  warn_of_classes_without(f"video in {path}", labels.values(), index)
   only = suffixes if len(suffixes) == 1 else ()
   return [_Video(video.path.with_suffix(*only) if only else video.path, labels[video.class_name], video.split,
                  video.where) for video in listed]
@@ -186,6 +192,18 @@ def _split_of(video: _Video, classes: Sequence[ActionClass], class_splits: Seque
                     f"{classes[video.label].name!r}, is a {of_class} class ({classes[video.label].where}). Only videos "
                     "of seen classes may be held out for another split; leave this one's empty.")
   return video.split or of_class
+
+
+def _warn_of_unlisted(path: Path, root: Path, suffixes: frozenset[str], known: Collection[Path]) -> None:
+  """Says on stderr how many videos below `root` its list leaves out, unless something else is wrong with the folder."""
+  try:
+    unlisted = [file for file in read_tree(root, suffixes).files if file not in known]
+  except UserError:      # which does not matter to a list
+    return
+  if unlisted:
+    print(f"warning: taking the videos of {path}; {len(unlisted)} videos below {root} are not in it; the first is "
+          f"{unlisted[0].relative_to(root)}. Add them; or remove the list, to take all videos by the folders they lie in.",
+          file=sys.stderr)
 
 
 def _warn_of_unused(videos: Sequence[_Video], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -208,6 +209,17 @@ def lists(name: str, value):
 
 def classes(rows):
   return lambda layout: write_json(layout.path("classes620_label_defn.json"), rows)
+
+
+def test_names_without_a_line_of_their_own_are_counted(layout, capsys):
+  names = [video.name for video in layout.videos["val"]]
+  precomputed.DATASET.raw_dataset(layout.source)
+  assert capsys.readouterr().err == ""
+  write_metas(layout.path("val_video_metas.jsonl"), layout.videos["val"][:10])
+  entries = precomputed.DATASET.raw_dataset(layout.source).entries
+  assert {entry.name for entry in entries if entry.split == "val"} <= set(names[:10])
+  assert re.search(rf"warning: {len(names) - 10} of the {len(names)} names in .*val_video_names.json have no line in "
+                   rf"val_video_metas.jsonl, .* left out: {names[-1]}, .*, \.\.\.", capsys.readouterr().err)
 
 
 def names_of_other_videos(layout: Layout) -> None:

@@ -12,7 +12,7 @@ from er_jax.text.tokenizers import Words
 from input_pipeline.backbones import tsm
 from input_pipeline.datasets import toy_actions
 from input_pipeline.datasets.toy_actions import backbone_data, icons, motions, scenes, videos, word_vectors
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.metadata.class_splits import read_splits
 from input_pipeline.metadata.concepts import concept_text, read_concepts
 from input_pipeline.metadata.descriptions import class_text, read_classes
@@ -236,6 +236,12 @@ def test_videos_of_another_seed_are_replaced_and_foreign_ones_left_alone(tmp_pat
   assert not videos.path(tmp_path, 1).exists()
   (tmp_path / videos.MARKER).unlink()
   with pytest.raises(UserError, match="rendered_by.json"):
+    videos.render_missing(tmp_path, seed=0, indices=[0])
+
+
+def test_a_video_that_cannot_be_written_is_a_failure_with_its_reason(tmp_path):
+  videos.path(tmp_path, 0).parent.touch()
+  with pytest.raises(Failure, match=f"Cannot render the videos in {tmp_path}: .*File exists.* the same command again"):
     videos.render_missing(tmp_path, seed=0, indices=[0])
 
 

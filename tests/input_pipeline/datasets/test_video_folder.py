@@ -97,11 +97,26 @@ def test_lists_may_lie_elsewhere_and_the_source_behind_a_link(source, tmp_path_f
   assert video_folder.DATASET.raw_dataset(link / ".." / "link", **options).entries[0].path == link / "café talk" / "a.mp4"
 
 
-def test_without_given_splits_halves_are_drawn_and_no_video_is_divided(source):
+def test_a_list_that_is_found_says_what_it_leaves_out(source, capsys):
+  write_list(source, f"{HEADER}{LINE}not there.mp4,playing guitar,\n")
+  video_folder.DATASET.raw_dataset(source)
+  left_out, without = capsys.readouterr().err.splitlines()[::-1]
+  assert left_out.startswith(f"warning: taking the videos of {source}/videos.csv; 2 videos below {source} are not in it; the "
+                             "first is cutting fruit, vegetables/a.mp4.")
+  assert without == (f"warning: 1 of 3 classes in {source}/classes.jsonl have no video in {source}/videos.csv: "
+                     "cutting fruit, vegetables.")
+  video_folder.DATASET.raw_dataset(source, videos=source / "videos.csv")      # as was asked for
+  assert "taking" not in capsys.readouterr().err
+  (source / "rest.zip").touch()      # an error only where all that lies there is wanted
+  assert len(entries_of(source)) == 2
+
+
+def test_without_given_splits_halves_are_drawn_and_no_video_is_divided(source, capsys):
   write_classes(source, undivided(CLASSES))
   raw_dataset = video_folder.DATASET.raw_dataset(source, split_seed=5, num_splits=2)
   assert {entry.split for entry in raw_dataset.entries} == {"all"}
   assert raw_dataset.class_splits == random_splits(3, seed=5, num_splits=2) and raw_dataset.split_seed == 5
+  assert 'classes.jsonl has a "split": halves, seen and unseen, are drawn at random' in capsys.readouterr().err
 
 
 def test_files_of_features_take_the_place_of_the_videos(source):
@@ -165,7 +180,7 @@ BAD = {
         r"videos.csv:3: 4 fields, but the header has 3\. .* in double quotes"),
     "csv with an open quote": (listed(f'{HEADER}{LINE}\na.mp4,"café talk\nb.mp4,café talk\n'),
         r"videos.csv:4: not valid CSV"),
-    "csv in another encoding": (not_utf8, r"Cannot read .*videos.csv: 'utf-8' codec"),
+    "csv in another encoding": (not_utf8, r"videos.csv:2: holds the byte 0xe9, which is not UTF-8"),
     "csv line cut short": (listed(f"{HEADER}{LINE}b.mp4\n"), r"videos.csv:3: 'class' is empty"),
     "jsonl with a NUL character": (listed('\n{"video": "a\\u0000.mp4", "class": "café talk"}\n', "videos.jsonl"),
         r"videos.jsonl:2: a text holds \\u0000, which is a NUL"),
@@ -236,7 +251,7 @@ def test_options_of_random_splits_are_refused_where_splits_are_given(source, opt
 def test_videos_that_would_validate_without_validation_classes_are_a_warning(source, capsys):
   write_list(source, f"{HEADER}{LINE}playing_guitar/a.mp4,playing guitar,val\nb.mp4,playing guitar,\n")
   video_folder.DATASET.raw_dataset(source)
-  assert capsys.readouterr().err == ""
+  assert "'val'" not in capsys.readouterr().err
   write_classes(source, [CLASSES[0], {**CLASSES[1], "split": "test"}, CLASSES[2]])
   assert [entry.split for entry in video_folder.DATASET.raw_dataset(source).entries] == ["test", "val", "train"]
   assert (f"warning: 1 videos of seen classes are given the split 'val' ({source}/videos.csv:3 is the first), but no class"

@@ -25,11 +25,12 @@ def test_written_concepts_are_read_back_in_order(tmp_path):
 
 
 @pytest.mark.parametrize("line, message", [
-    ('{"wnid": "n2", "name": "cat"}', "concepts.jsonl:1: missing field 'definition'"),
-    ('{"wnid": "n2", "name": "", "definition": "x"}', "must be texts and the name not empty"),
-    ('{"wnid": 2, "name": "cat", "definition": "x"}', "must be texts"),
+    ('{"wnid": "n2", "name": "cat"}', "concepts.jsonl:2: missing field 'definition'"),
+    ('{"wnid": "n2", "name": "", "definition": "x"}', "concepts.jsonl:2: .* must be texts and the name not empty"),
+    ('{"wnid": 2, "name": "cat", "definition": "x"}', "concepts.jsonl:2: .* must be texts"),
+    ('\n{"wnid": "n2", "name": "cat", "definition": "x"}', "concepts.jsonl:2: the line is empty"),
 ])
 def test_bad_line_is_named(tmp_path, line, message):
-  (tmp_path / "concepts.jsonl").write_text(line)
+  (tmp_path / "concepts.jsonl").write_text('{"wnid": "n1", "name": "cup", "definition": "a vessel"}\n' + line)
   with pytest.raises(UserError, match=message):
     read_concepts(tmp_path / "concepts.jsonl")
