@@ -11,6 +11,8 @@ when it was read; one that changed since then is extracted again, and the later 
 """
 
 import functools
+import re
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from input_pipeline.raw_dataset import VideoEntry
 
 CHUNK_VIDEOS, CHUNK_SECONDS = 256, 30.0      # a chunk is written after so many videos, or so long
 CHUNKS_IN_MEMORY = 8
+CHUNK = re.compile(r"[0-9]{6}\.npz")      # a chunk's name, its number
 
 
 class VideoFeatures(NamedTuple):
@@ -83,8 +86,11 @@ class FeatureStore:
     self._num_chunks = 0
     self._load = functools.lru_cache(chunks_in_memory)(lambda number: self._read(number, VideoFeatures._fields))
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(folder.glob("[0-9]*.npz")):
-      number = int(path.stem)
+    names = sorted(path.name for path in folder.glob("*.npz"))
+    if others := [name for name in names if not CHUNK.fullmatch(name)]:
+      print(f"warning: {folder} holds files that are not the extraction's own, such as {others[0]!r}; they are not read.",
+            file=sys.stderr)
+    for number in (int(name[:6]) for name in names if CHUNK.fullmatch(name)):
       self._num_chunks = number + 1
       (stamps,) = self._read(number, ("stamps",)).values()
       for row, (index, size, modified) in enumerate(stamps.tolist()):
