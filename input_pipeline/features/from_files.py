@@ -137,6 +137,9 @@ def _require_rows(shape: tuple[int, ...]) -> None:
   if shape[-1] == 1:
     raise BadFile(f"has shape {shape}, {'one number' if len(shape) == 1 or shape[0] == 1 else 'rows of one number'}; "
                   "expected (D,) or (V, D)" + (f". It looks transposed: store it as ({shape[0]},)" if shape[0] > 1 else ""))
+  if (constant := (views == views[:, :1]).all(axis=1)).any():
+    view = int(np.argmax(constant))
+    raise BadFile(f"holds nothing but {views[view, 0]} in view {view}, expected numbers that differ; was it never filled?")
   if len(shape) == 2 and shape[0] >= shape[1]:
     raise BadFile(f"has shape {shape}, which would be {shape[0]} views of {shape[1]} numbers each; expected (V, D), with "
                   f"fewer views than numbers. It looks transposed, ({shape[1]}, {shape[0]}); if these are views, or frames, "

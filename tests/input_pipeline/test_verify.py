@@ -321,7 +321,7 @@ def test_command_after_prepare_needs_no_options_and_its_status_tells(tmp_path):
   for name in ("run", "jump"):
     (features / name).mkdir(parents=True)
     for number in range(2):
-      np.save(features / name / f"{number}.npy", np.full(4, number + len(name), np.float32))
+      np.save(features / name / f"{number}.npy", np.arange(4, dtype=np.float32) + 10 * number + len(name))
   (features / "classes.jsonl").write_text("".join(json.dumps({"name": name, "description": name, "split": split}) + "\n"
                                                   for name, split in (("run", "seen"), ("jump", "test"))))
   flags = ["--dataset=video_folder", f"--data_dir={tmp_path / 'data'}"]

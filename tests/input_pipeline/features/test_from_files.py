@@ -108,7 +108,9 @@ BAD_FILES = {
     "NaN": (lambda path: np.save(path, [[0.0] * DIM, [0, 1, np.nan, 3, 4]]), "holds nan at position 2 of view 1"),
     "infinite": (lambda path: np.save(path, [0, -np.inf, 2, 3, 4]), "holds -inf at position 1"),
     "beyond float32": (lambda path: np.save(path, [1e200, 1, 2, 3, 4]), "holds inf at position 0"),
-    "other number of views": (lambda path: np.save(path, np.zeros((2, DIM))),
+    "other number of views": (lambda path: np.save(path, [feature(1), feature(2)]),
+    "never filled": (lambda path: np.save(path, np.zeros(DIM)), "holds nothing but 0.0 in view 0, .* never filled"),
+    "a view of one number": (lambda path: np.save(path, [feature(0), [7.0] * DIM]), "holds nothing but 7.0 in view 1"),
                               "has 2 views of 5 numbers, most others have 1 view of 5 numbers"),
     "a column": (lambda path: np.save(path, feature(0)[:, None]), r"has shape \(5, 1\), rows of one number; .* transposed"),
     "one number a video": (lambda path: np.save(path, feature(0)[None, :1]), r"has shape \(1, 1\), one number"),
@@ -119,7 +121,7 @@ BAD_FILES = {
     "three axes": (lambda path: np.save(path, np.zeros((1, 1, DIM))), r"has shape \(1, 1, 5\)"),
     "nothing": (lambda path: np.save(path, np.zeros((1, 0))), r"has shape \(1, 0\)"),
     "one number": (lambda path: np.save(path, np.float32(3)), r"has shape \(\)"),
-    "other length": (lambda path: np.save(path, np.zeros(6)), "has 1 view of 6 numbers, most others have 1 view of 5"),
+    "other length": (lambda path: np.save(path, np.arange(6.0)), "has 1 view of 6 numbers, most others have 1 view of 5"),
 }
 
 
@@ -162,7 +164,7 @@ def test_when_the_bad_file_is_mended_only_it_is_read_again(raw_dataset, fill, mo
 
 @pytest.mark.parametrize("mended", ["first", "others"])
 def test_first_file_being_the_odd_one_is_told_and_mended(raw_dataset, fill, mended):
-  long = np.zeros(DIM + 2, np.float32)
+  long = np.arange(DIM + 2, dtype=np.float32)
   np.save(raw_dataset.entries[0].path, long)
   with pytest.raises(UserError, match="v0.npy: has 1 view of 7 numbers, most others have 1 view of 5"):
     fill()
