@@ -191,6 +191,7 @@ def extract(
 
   Raises:
     UserError: a network's output is not finite, or the same for all of the first `ENOUGH_TO_DIFFER` clips or more.
+    Failure: the machine cannot read a clip.
   """
   pending = [index for index in range(len(clips)) if index not in store]
   skipped: dict[int, str] = {}

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline import files, numpy_files
+from input_pipeline import faults, files, numpy_files
 from input_pipeline.errors import UserError
 from input_pipeline.raw_dataset import VideoEntry
 
@@ -56,10 +56,11 @@ NO_STAMP = Stamp(0, 0)     # of a file that is not there
 
 
 def stamp(path: Path) -> Stamp:
-  """The stamp of the file at `path`, `NO_STAMP` if there is none."""
+  """The stamp of the file at `path`, `NO_STAMP` if there is none. Raises: Failure if the machine cannot tell."""
   try:
     status = path.stat()
-  except OSError:
+  except OSError as error:
+    faults.require_own(path, error)
     return NO_STAMP
   return Stamp(status.st_size, status.st_mtime_ns)
 
@@ -77,6 +78,7 @@ class FeatureStore:
 
     Raises:
       UserError: if a chunk in it cannot be read.
+      Failure: if it is the machine that cannot read a chunk, or the file of one of `entries`.
     """
     self.folder = folder
     self._where: dict[int, tuple[int, int]] = {}     # video index -> chunk number, row
@@ -142,3 +144,5 @@ class FeatureStore:
     except (OSError, ValueError) as error:
       raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command "
                       "again; its videos are extracted anew.") from error
+      if isinstance(error, OSError):
+        faults.require_own(self._path(number), error)
