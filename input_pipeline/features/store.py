@@ -83,7 +83,8 @@ class FeatureStore:
     self.folder = folder
     self._where: dict[int, tuple[int, int]] = {}     # video index -> chunk number, row
     self._stamps: dict[int, Stamp] = {}
-    self._waiting: list[tuple[int, Stamp, VideoFeatures]] = []
+    self._damaged: set[int] = set()
+    self._waiting: list[tuple[int, Stamp, VideoFeatures, bool]] = []
     self._last_flush = time.monotonic()
     self._num_chunks = 0
     self._load = functools.lru_cache(chunks_in_memory)(lambda number: self._read(number, VideoFeatures._fields))
@@ -95,9 +96,9 @@ class FeatureStore:
     for number in (int(name[:6]) for name in names if CHUNK.fullmatch(name)):
       self._num_chunks = number + 1
       (stamps,) = self._read(number, ("stamps",)).values()
-      for row, (index, size, modified) in enumerate(stamps.tolist()):
+      for row, (index, size, modified, *damaged) in enumerate(stamps.tolist()):      # which earlier versions did not tell
         if entries is None or stamp(entries[index].path) == (size, modified):
-          self._where[index], self._stamps[index] = (number, row), Stamp(size, modified)
+          self._note(index, number, row, Stamp(size, modified), any(damaged))
 
   def __contains__(self, index: int) -> bool:
     return index in self._where
@@ -115,25 +116,34 @@ class FeatureStore:
     """What the file of video `index` was when it was read. Raises: KeyError if there are no flushed features of it."""
     return self._stamps[index]
 
-  def add(self, index: int, read_as: Stamp, features: VideoFeatures) -> None:
+  @property
+  def damaged(self) -> list[int]:
+    """Those of the flushed videos whose file was damaged, in rising order."""
+    return sorted(self._damaged)
+
+  def add(self, index: int, read_as: Stamp, features: VideoFeatures, damaged: bool = False) -> None:
     """Keeps the features of video `index`, whose file had the stamp `read_as`; writes a chunk now and then."""
-    self._waiting.append((index, read_as, features))
+    self._waiting.append((index, read_as, features, damaged))
     if len(self._waiting) >= CHUNK_VIDEOS or time.monotonic() - self._last_flush > CHUNK_SECONDS:
       self.flush()
 
   def flush(self) -> None:
     """Writes what is waiting as a new chunk, on disk when this returns."""
     if self._waiting:
-      arrays = {field: np.stack([getattr(features, field) for _, _, features in self._waiting])
+      arrays = {field: np.stack([getattr(features, field) for _, _, features, _ in self._waiting])
                 for field in VideoFeatures._fields}
-      arrays["stamps"] = np.array([(index, *read_as) for index, read_as, _ in self._waiting], np.int64)
+      arrays["stamps"] = np.array([(index, *read_as, damaged) for index, read_as, _, damaged in self._waiting], np.int64)
       with files.replacing(self._path(self._num_chunks)) as file:
         np.savez(file, allow_pickle=False, **arrays)
-      self._where.update((index, (self._num_chunks, row)) for row, (index, _, _) in enumerate(self._waiting))
-      self._stamps.update((index, read_as) for index, read_as, _ in self._waiting)
+      for row, (index, read_as, _, damaged) in enumerate(self._waiting):
+        self._note(index, self._num_chunks, row, read_as, damaged)
       self._num_chunks += 1
       self._waiting = []
     self._last_flush = time.monotonic()
+
+  def _note(self, index: int, number: int, row: int, read_as: Stamp, damaged: bool) -> None:
+    self._where[index], self._stamps[index] = (number, row), read_as
+    (self._damaged.add if damaged else self._damaged.discard)(index)
 
   def _path(self, number: int) -> Path:
     return self.folder / f"{number:06d}.npz"
@@ -142,7 +152,7 @@ class FeatureStore:
     try:
       return numpy_files.read_npz(self._path(number), fields)
     except (OSError, ValueError) as error:
-      raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command "
-                      "again; its videos are extracted anew.") from error
       if isinstance(error, OSError):
         faults.require_own(self._path(number), error)
+      raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command "
+                      "again; its videos are extracted anew.") from error
