@@ -3,11 +3,13 @@
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from input_pipeline import files
 from input_pipeline.errors import Failure, UserError
+from input_pipeline.videos import find_files
 from input_pipeline.videos.find_files import by_suffix, describe, find_video, read_tree
 
 
@@ -197,6 +199,9 @@ def test_what_the_machine_cannot_look_into_is_not_passed_over(tmp_path, monkeypa
   monkeypatch.setattr(os, "stat", fail)
   with pytest.raises(Failure, match="Cannot read .*/a/clip: Stale file handle"):      # perhaps a video
     read_tree(tmp_path)
+  linked = SimpleNamespace(path=str(tmp_path / "clip"), is_dir=lambda: os.stat(tmp_path / "clip"))      # an entry of scandir
+  with pytest.raises(Failure, match="Cannot read .*/clip: Stale file handle"):      # perhaps a folder of videos
+    find_files._is_folder(linked)
 
 
 def test_file_of_unknown_suffix_that_may_not_be_read_is_not_used(tmp_path, monkeypatch):
