@@ -6,7 +6,8 @@
 Each video is decoded once; all backbones see it. Features that are files already are read as they are. A run that is
 stopped at any point, also by kill -9 or a full disk, goes on where it was when the same command is given again:
 features wait in DATA_DIR/extraction/NAME/ until the dataset, DATA_DIR/NAME/VERSION/, is there as a whole. A video
-that cannot be read is left out and listed with its reason in skipped.jsonl beside the dataset.
+that cannot be read is left out and listed with its reason in skipped.jsonl beside the dataset; if that is the fault of
+the machine, the command ends instead.
 
 The work can be divided among machines (--num_shards with --shard_index and --merge, or --beam_runner): EXTRACTION.md.
 """

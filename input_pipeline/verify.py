@@ -10,7 +10,7 @@ A video is found if its file is there and not empty. What readable means, and co
   packets   it can be opened and its frames counted: some 5 ms; damage inside is not noticed
   none      it is not read
 
-Like extraction, both take what is left of a video that breaks off. Files of features are read as a whole.
+Like extraction, both take what is left of a video that breaks off, and name it in a warning. Files of features are read as a whole.
 
 A video is prepared if it is an example, of its class, in DATA_DIR/NAME/VERSION; it is evaluated if it is in
 WORKDIR/predictions for each class split that tests its class. The run's results must also rest on this very dataset.

@@ -24,6 +24,7 @@ from er_jax.results import tables
 from er_jax.results.predictions import Predictions
 from input_pipeline import files
 from input_pipeline.dataset import Dataset
+from input_pipeline.errors import Failure
 from input_pipeline.loaders import ExampleSet
 from input_pipeline.metadata.concepts import NO_CONCEPT, Concept
 from input_pipeline.videos import decode, sampling
@@ -254,7 +255,7 @@ def _frames(dataset: Dataset, name: str) -> list[np.ndarray] | str:
       return f"{name}: no video of this name below {dataset.source_root}"
     frames = decode.read_frames(path, sampling.tsm_indices(decode.count_frames(path), segments=FRAMES).tolist())
     return [decode.preprocess(frame, shorter_side=184, crop=184) for frame in frames]
-  except (decode.VideoError, OSError) as error:
+  except (decode.VideoError, OSError, Failure) as error:
     return f"{name}: {error}"
 
 

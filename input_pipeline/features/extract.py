@@ -178,7 +178,7 @@ class Extractor:
 def extract(
     clips: Sequence[VideoEntry], extractor: Extractor, store: FeatureStore, num_workers: int
 ) -> dict[int, str]:
-  """Puts the features of every readable clip into `store`, except of those it already has.
+  """Puts the features of every readable clip into `store`, except of those it already has; warns of damaged ones.
 
   Args:
     clips: all clips of the dataset.
@@ -191,18 +191,19 @@ def extract(
 
   Raises:
     UserError: a network's output is not finite, or the same for all of the first `ENOUGH_TO_DIFFER` clips or more.
+    Failure: the machine cannot read a clip.
   """
   pending = [index for index in range(len(clips)) if index not in store]
   skipped: dict[int, str] = {}
   may_be_constant = True
-  running: tuple[list[tuple[int, Stamp, int]], tuple[Array, ...]] | None = None
+  running: tuple[list[tuple[int, Stamp, int, bool]], tuple[Array, ...]] | None = None
 
   def collect() -> None:
     if running:
       keys, results = running
-      for (index, read_as, num_frames), views, ids, scores in zip(keys, *map(np.asarray, results)):
+      for (index, read_as, num_frames, damaged), views, ids, scores in zip(keys, *map(np.asarray, results)):
         extractor.require_finite(clips[index].path, views, scores)
-        store.add(index, read_as, VideoFeatures(views, ids, scores, num_frames))
+        store.add(index, read_as, VideoFeatures(views, ids, scores, num_frames), damaged)
       progress.advance(len(keys))
 
   with Progress("extract", len(clips), "videos", done=len(store)) as progress:
@@ -214,10 +215,11 @@ def extract(
           if may_be_constant and len(store) >= ENOUGH_TO_DIFFER:      # asked early, or it would be after days
             require_varied(clips, store, of_videos=True)
             may_be_constant = False
-          running = [(index, read_as, frames.num_frames) for index, read_as, frames in batch], results
+          running = [(index, read_as, frames.num_frames, frames.damaged) for index, read_as, frames in batch], results
         collect()
     finally:
       store.flush()
+  decode.warn_of_damaged([clips[index].path for index in store.damaged])
   return dict(sorted(skipped.items()))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline import files, numpy_files
+from input_pipeline import faults, files, numpy_files
 from input_pipeline.errors import UserError
 from input_pipeline.features.object_predictions import Predictions, no_predictions, read_predictions
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures, stamp
@@ -65,6 +65,7 @@ class FeatureFiles:
 
     Raises:
       UserError: listing the first feature files that are no good, or naming what is wrong with the concepts.
+      Failure: the machine cannot read a file.
     """
     entries = raw_dataset.entries
     predictions = self._read_predictions(raw_dataset)
@@ -113,11 +114,18 @@ class FeatureFiles:
 
 
 def read_feature(path: Path) -> np.ndarray:
-  """The (V, D) float32 feature in a file of shape (V, D), or (D,) for V = 1, and any float type. Raises: BadFile."""
+  """The (V, D) float32 feature in a file of shape (V, D), or (D,) for V = 1, and any float type.
+
+  Raises:
+    BadFile: it is no good.
+    Failure: the machine cannot read it.
+  """
   try:
     files.require_regular(path)
     array = numpy_files.read_npy(path)
   except (OSError, ValueError) as error:
+    if isinstance(error, OSError):
+      faults.require_own(path, error)
     raise BadFile(f"cannot be read as a .npy file of numbers ({error}); is it whole?") from error
   if array.dtype.kind != "f":
     raise BadFile(f"holds {array.dtype}, expected floating-point numbers")
@@ -129,6 +137,9 @@ def read_feature(path: Path) -> np.ndarray:
   if not np.isfinite(views).all():
     view, position = np.argwhere(~np.isfinite(views))[0]
     raise BadFile(f"holds {views[view, position]} at position {position} of view {view}, expected finite numbers")
+  if (constant := (views == views[:, :1]).all(axis=1)).any():
+    view = int(np.argmax(constant))
+    raise BadFile(f"holds nothing but {views[view, 0]} in view {view}, expected numbers that differ; was it never filled?")
   return views
 
 

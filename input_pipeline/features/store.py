@@ -11,6 +11,8 @@ when it was read; one that changed since then is extracted again, and the later 
 """
 
 import functools
+import re
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +20,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline import files, numpy_files
+from input_pipeline import faults, files, numpy_files
 from input_pipeline.errors import UserError
 from input_pipeline.raw_dataset import VideoEntry
 
 CHUNK_VIDEOS, CHUNK_SECONDS = 256, 30.0      # a chunk is written after so many videos, or so long
 CHUNKS_IN_MEMORY = 8
+CHUNK = re.compile(r"[0-9]{6}\.npz")      # a chunk's name, its number
 
 
 class VideoFeatures(NamedTuple):
@@ -53,10 +56,11 @@ NO_STAMP = Stamp(0, 0)     # of a file that is not there
 
 
 def stamp(path: Path) -> Stamp:
-  """The stamp of the file at `path`, `NO_STAMP` if there is none."""
+  """The stamp of the file at `path`, `NO_STAMP` if there is none. Raises: Failure if the machine cannot tell."""
   try:
     status = path.stat()
-  except OSError:
+  except OSError as error:
+    faults.require_own(path, error)
     return NO_STAMP
   return Stamp(status.st_size, status.st_mtime_ns)
 
@@ -74,22 +78,27 @@ class FeatureStore:
 
     Raises:
       UserError: if a chunk in it cannot be read.
+      Failure: if it is the machine that cannot read a chunk, or the file of one of `entries`.
     """
     self.folder = folder
     self._where: dict[int, tuple[int, int]] = {}     # video index -> chunk number, row
     self._stamps: dict[int, Stamp] = {}
-    self._waiting: list[tuple[int, Stamp, VideoFeatures]] = []
+    self._damaged: set[int] = set()
+    self._waiting: list[tuple[int, Stamp, VideoFeatures, bool]] = []
     self._last_flush = time.monotonic()
     self._num_chunks = 0
     self._load = functools.lru_cache(chunks_in_memory)(lambda number: self._read(number, VideoFeatures._fields))
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(folder.glob("[0-9]*.npz")):
-      number = int(path.stem)
+    names = sorted(path.name for path in folder.glob("*.npz"))
+    if others := [name for name in names if not CHUNK.fullmatch(name)]:
+      print(f"warning: {folder} holds files that are not the extraction's own, such as {others[0]!r}; they are not read.",
+            file=sys.stderr)
+    for number in (int(name[:6]) for name in names if CHUNK.fullmatch(name)):
       self._num_chunks = number + 1
       (stamps,) = self._read(number, ("stamps",)).values()
-      for row, (index, size, modified) in enumerate(stamps.tolist()):
+      for row, (index, size, modified, *damaged) in enumerate(stamps.tolist()):      # which earlier versions did not tell
         if entries is None or stamp(entries[index].path) == (size, modified):
-          self._where[index], self._stamps[index] = (number, row), Stamp(size, modified)
+          self._note(index, number, row, Stamp(size, modified), any(damaged))
 
   def __contains__(self, index: int) -> bool:
     return index in self._where
@@ -107,25 +116,34 @@ class FeatureStore:
     """What the file of video `index` was when it was read. Raises: KeyError if there are no flushed features of it."""
     return self._stamps[index]
 
-  def add(self, index: int, read_as: Stamp, features: VideoFeatures) -> None:
+  @property
+  def damaged(self) -> list[int]:
+    """Those of the flushed videos whose file was damaged, in rising order."""
+    return sorted(self._damaged)
+
+  def add(self, index: int, read_as: Stamp, features: VideoFeatures, damaged: bool = False) -> None:
     """Keeps the features of video `index`, whose file had the stamp `read_as`; writes a chunk now and then."""
-    self._waiting.append((index, read_as, features))
+    self._waiting.append((index, read_as, features, damaged))
     if len(self._waiting) >= CHUNK_VIDEOS or time.monotonic() - self._last_flush > CHUNK_SECONDS:
       self.flush()
 
   def flush(self) -> None:
     """Writes what is waiting as a new chunk, on disk when this returns."""
     if self._waiting:
-      arrays = {field: np.stack([getattr(features, field) for _, _, features in self._waiting])
+      arrays = {field: np.stack([getattr(features, field) for _, _, features, _ in self._waiting])
                 for field in VideoFeatures._fields}
-      arrays["stamps"] = np.array([(index, *read_as) for index, read_as, _ in self._waiting], np.int64)
+      arrays["stamps"] = np.array([(index, *read_as, damaged) for index, read_as, _, damaged in self._waiting], np.int64)
       with files.replacing(self._path(self._num_chunks)) as file:
         np.savez(file, allow_pickle=False, **arrays)
-      self._where.update((index, (self._num_chunks, row)) for row, (index, _, _) in enumerate(self._waiting))
-      self._stamps.update((index, read_as) for index, read_as, _ in self._waiting)
+      for row, (index, read_as, _, damaged) in enumerate(self._waiting):
+        self._note(index, self._num_chunks, row, read_as, damaged)
       self._num_chunks += 1
       self._waiting = []
     self._last_flush = time.monotonic()
+
+  def _note(self, index: int, number: int, row: int, read_as: Stamp, damaged: bool) -> None:
+    self._where[index], self._stamps[index] = (number, row), read_as
+    (self._damaged.add if damaged else self._damaged.discard)(index)
 
   def _path(self, number: int) -> Path:
     return self.folder / f"{number:06d}.npz"
@@ -134,5 +152,7 @@ class FeatureStore:
     try:
       return numpy_files.read_npz(self._path(number), fields)
     except (OSError, ValueError) as error:
+      if isinstance(error, OSError):
+        faults.require_own(self._path(number), error)
       raise UserError(f"Cannot read {self._path(number)}: {error}. Delete this file and run the command "
                       "again; its videos are extracted anew.") from error

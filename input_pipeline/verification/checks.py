@@ -20,7 +20,7 @@ import numpy as np
 from input_pipeline import files, manifest, numpy_files
 from input_pipeline.backbones import usual_samplings
 from input_pipeline.dataset import Dataset
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.features.from_files import BadFile, read_feature
 from input_pipeline.near_names import no_file
 from input_pipeline.preparation import made_of
@@ -38,7 +38,7 @@ SHOWN = 3      # names that a remark lists
 def check_files(
     options: PrepareOptions, raw_dataset: RawDataset, read: str
 ) -> tuple[np.ndarray, np.ndarray | None, dict[int, str]]:
-  """Looks at the file of every entry, in `options.num_workers` threads, with progress on stderr.
+  """Looks at the file of every entry, in `options.num_workers` threads, with progress and damaged videos on stderr.
 
   Args:
     options: says whether these are videos or features, and which frames of videos are wanted.
@@ -52,7 +52,7 @@ def check_files(
   """
   reader = None if read == "none" else _reader(options, read)
   paths = [entry.path for entry in raw_dataset.entries]
-  found, problems = np.zeros(len(paths), bool), {}
+  found, problems, damaged = np.zeros(len(paths), bool), {}, []
   pool = ThreadPoolExecutor(options.num_workers, thread_name_prefix="verify")
   try:
     with Progress("look for files" if reader is None else "read files", len(paths), "files") as progress:
@@ -61,46 +61,47 @@ def check_files(
         tasks = [paths[first:min(first + FILES_A_TASK, stop)] for first in range(start, stop, FILES_A_TASK)]
         looked_at = pool.map(lambda task: [_look(path, reader) for path in task], tasks)
         for first, looked in zip(range(start, stop, FILES_A_TASK), looked_at):
-          for index, (there, problem) in enumerate(looked, start=first):
+          for index, (there, problem, is_damaged) in enumerate(looked, start=first):
             found[index] = there
             if problem:
               problems[index] = problem
+            if is_damaged:
+              damaged.append(paths[index])
           progress.advance(len(looked))
   finally:
     pool.shutdown(wait=True, cancel_futures=True)
+  decode.warn_of_damaged(damaged)
   readable = found.copy()
   readable[list(problems)] = False
   return found, None if reader is None else readable, problems
 
 
-def _reader(options: PrepareOptions, read: str) -> Callable[[Path], Any]:
-  """What raises VideoError or BadFile for a file that is no good."""
+def _reader(options: PrepareOptions, read: str) -> Callable[[Path], np.ndarray | decode.Count | decode.ClipFrames]:
+  """What reads a feature or a video, and raises VideoError, BadFile or Failure for one that cannot be read."""
   if reads_files(options):
     return read_feature
   samplings = usual_samplings(options.views)
-  return decode.count_frames if read == "packets" else lambda path: decode.read_clip(path, samplings)
+  return decode.count if read == "packets" else lambda path: decode.read_clip(path, samplings)
 
 
-def _look(path: Path, reader: Callable[[Path], Any] | None) -> tuple[bool, str | None]:
-  """Whether there is a file that is not empty, and what is wrong with it."""
+def _look(path: Path, reader: Callable[[Path], Any] | None) -> tuple[bool, str | None, bool]:
+  """Whether there is a file that is not empty, why it cannot be read, and whether it is a damaged video."""
   try:
     status = path.stat()
   except OSError as error:
     reason = str(error.strerror).lower()
-    return False, no_file(path) if isinstance(error, FileNotFoundError) else f"cannot be looked at: {reason}"
+    return False, no_file(path) if isinstance(error, FileNotFoundError) else f"cannot be looked at: {reason}", False
   if not stat.S_ISREG(status.st_mode):
-    return False, "is not a file"
+    return False, "is not a file", False
   if not status.st_size:
-    return False, "the file is empty (0 bytes)"
+    return False, "the file is empty (0 bytes)", False
   try:
-    if reader:
-      reader(path)
-  except (decode.VideoError, BadFile) as error:
-    return True, str(error)
+    return True, None, reader is not None and getattr(reader(path), "damaged", False)
+  except (decode.VideoError, BadFile, Failure) as error:
+    return True, str(error), False
   except Exception as error:
     error.add_note(f"The file was {path}.")
     raise
-  return True, None
 
 
 def check_prepared(raw_dataset: RawDataset, dataset: Dataset) -> tuple[np.ndarray, dict[int, str], list[str]]:

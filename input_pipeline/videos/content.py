@@ -6,7 +6,7 @@
 import os
 import re
 
-from input_pipeline import files
+from input_pipeline import faults, files
 
 BEGINNING = 512      # bytes
 SIGNATURES = re.compile(rb"|".join([
@@ -21,10 +21,16 @@ SIGNATURES = re.compile(rb"|".join([
 
 
 def looks_like_video(path: str | os.PathLike) -> bool:
-  """Whether the file begins like a video; reads `BEGINNING` bytes. False for what is no file or cannot be read."""
+  """Whether the file begins like a video; reads `BEGINNING` bytes. False for what is no file or may not be read.
+
+  Raises: Failure if the machine cannot read it.
+  """
   try:
     files.require_regular(path)
     with open(path, "rb") as file:
       return SIGNATURES.match(file.read(BEGINNING)) is not None
-  except OSError:
+  except PermissionError:      # as of what the system keeps beside the videos
+    return False
+  except OSError as error:
+    faults.require_own(path, error)
     return False

@@ -11,9 +11,11 @@ the file's display matrix says.
 """
 
 import contextlib
+import errno
 import io
 import itertools
 import os
+import sys
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +32,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from input_pipeline import files
+from input_pipeline import faults, files
 from input_pipeline.videos.sampling import ClipSampling, centre_box
 
 # Codecs whose every packet is one frame, so that packets alone tell the order (VP8 has packets without one).
@@ -43,6 +45,8 @@ ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputCo
 PLAYLIST = (b"#extm3u", b"ffconcat version", b"[playlist]", b"v=0\r\no=", b"v=0\no=")
 KEEP_BYTES = 64 * 2**20   # packets of files up to this size stay in memory between indexing and decoding
 MAX_STREAMS = 128         # of pictures, sound and subtitles; each takes some milliseconds to open
+MAX_LACKING = 0.1         # of a video's length, at whose end there may be no frames though nothing is damaged
+DAMAGED_SHOWN = 10        # videos that a warning lists
 MAX_PIXELS = 2**26        # of a frame, twice those of 8K; decoding one takes 1 GB or so
 
 
@@ -56,12 +60,21 @@ class ClipFrames(NamedTuple):
   Attributes:
     frames: of each network, uint8 (V, T, S, S, 3) RGB, views crop by crop; zeros where the mask is False.
     masks: of each network, bool (V, T), False where the video has too few frames.
-    num_frames: of the whole video.
+    num_frames: of the whole video, or of what is left of it.
+    damaged: whether it breaks off, or something inside it could not be decoded, as far as was noticed.
   """
 
   frames: tuple[np.ndarray, ...]
   masks: tuple[np.ndarray, ...]
   num_frames: int
+  damaged: bool = False
+
+
+class Count(NamedTuple):
+  """The frames of a video that were counted; `damaged` is whether it is seen to break off."""
+
+  num_frames: int
+  damaged: bool
 
 
 def preprocess(frame: np.ndarray, shorter_side: int = 256, crop: int = 224) -> np.ndarray:
@@ -97,9 +110,16 @@ def count_frames(path: str | os.PathLike) -> int:
 
   Raises:
     VideoError: if there is no such file, or no frame in it.
+    Failure: if the machine cannot read it.
   """
+  return count(path).num_frames
+
+
+def count(path: str | os.PathLike) -> Count:
+  """The same, and whether the video is damaged."""
   with _open(path) as video:
-    return len(video.index.pts) if video.index else sum(1 for _ in video.decode_all())
+    num_frames = len(video.index.pts) if video.index else sum(1 for _ in video.decode_all())
+    return Count(num_frames, video.damaged)
 
 
 def read_frames(path: str | os.PathLike, indices: Sequence[int]) -> list[np.ndarray]:
@@ -112,6 +132,7 @@ def read_frames(path: str | os.PathLike, indices: Sequence[int]) -> list[np.ndar
 
   Raises:
     VideoError: if there is no such file, or no frame in it.
+    Failure: if the machine cannot read it.
   """
   def inside(num_frames: int) -> list[int]:
     return [i if 0 <= i < num_frames else 0 for i in map(int, indices)]
@@ -130,6 +151,7 @@ def read_clip(path: str | os.PathLike, samplings: Sequence[ClipSampling]) -> Cli
 
   Raises:
     VideoError: if there is no such file, or no frame in it.
+    Failure: if the machine cannot read it.
   """
   def wanted(num_frames: int) -> list[int]:
     return [i for sampling in samplings for i in sampling.frames(num_frames).flat if i >= 0]
@@ -143,7 +165,15 @@ def read_clip(path: str | os.PathLike, samplings: Sequence[ClipSampling]) -> Cli
   views = [_views(sampling.frames(num_frames), {i: squares[place] for i, squares in found.items()})
            for place, sampling in enumerate(samplings)]
   frames, masks = zip(*views)
-  return ClipFrames(frames, masks, num_frames)
+  return ClipFrames(frames, masks, num_frames, video.damaged)
+
+
+def warn_of_damaged(paths: Sequence[Path]) -> None:
+  """Says on stderr which videos are damaged, if any are."""
+  if paths:
+    print("\n".join([
+        f"warning: {len(paths)} videos break off, or are damaged inside; what can be decoded of them is used:",
+        *(f"  {path}" for path in paths[:DAMAGED_SHOWN]), *["  ..."] * (len(paths) > DAMAGED_SHOWN)]), file=sys.stderr)
 
 
 def write_video(
@@ -238,7 +268,13 @@ def _index(packets: list[_Packet]) -> _Index | None:
 
 
 class _Video:
-  """The packets and frames of an open file; `index` is None where the packets cannot be trusted."""
+  """The packets and frames of an open file.
+
+  Attributes:
+    packets: of its film.
+    index: of the frames; None where the packets cannot be trusted.
+    damaged: whether the file breaks off or, as far as was decoded, a packet behind the first frame gave an error.
+  """
 
   def __init__(self, container: InputContainer):
     stream = _film(container)
@@ -250,39 +286,54 @@ class _Video:
     codec = self._context.codec.canonical_name
     is_mpeg4 = codec == "mpeg4"
     self._kept = [] if container.size <= KEEP_BYTES else None
-    self.packets, trusted = [], True
-    try:
-      for packet in container.demux(stream):
-        if packet.size:
-          self.packets.append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard))
-          trusted &= not (packet.is_corrupt or is_mpeg4 and packet.size <= NO_PICTURE_BYTES)
-          if self._kept is not None:
-            self._kept.append(packet)
-    except FFmpegError:   # the file breaks off
-      trusted = False
+    self.packets, trusted, end = [], True, 0
+    self.damaged = False
+    for packet in self._demux(container):
+      self.packets.append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard))
+      self.damaged |= packet.is_corrupt
+      trusted &= not (is_mpeg4 and packet.size <= NO_PICTURE_BYTES)
+      end = max(end, (packet.pts or 0) + (packet.duration or 0))
+      if self._kept is not None:
+        self._kept.append(packet)
+    trusted &= not self.damaged
+    self.damaged |= _lacks_frames(container, stream, [packet.pts for packet in self.packets], end)
     if len(self.packets) == 1 and container.duration is None:
       raise VideoError("a picture, not a video")
     trusted &= codec in FRAME_PER_PACKET
     self.index = _index(self.packets) if trusted else None
+
+  def _demux(self, container: InputContainer) -> Iterator[av.Packet]:
+    """The packets of the film, to where the file breaks off."""
+    try:
+      yield from (packet for packet in container.demux(container.streams[self._place]) if packet.size)
+    except FFmpegError as error:
+      faults.require_own(self._path, error, of_ffmpeg=True)
+      self.damaged = True
 
   def _read(self) -> Iterator[av.Packet | None]:
     """The packets again, and the None at which a decoder hands out what it holds back."""
     if self._kept is not None:
       yield from self._kept
     else:
-      with _av_open(self._path) as container, contextlib.suppress(FFmpegError):
-        yield from (packet for packet in container.demux(container.streams[self._place]) if packet.size)
+      with _av_open(self._path) as container:
+        yield from self._demux(container)
     yield None
 
   def decode_all(self) -> Iterator[tuple[int, av.VideoFrame]]:
     """(index, frame) of every frame that decodes, at least one; a damaged packet costs no other's frame."""
     self._context.flush_buffers()
-    index = itertools.count()
+    index = 0
     for packet in self._read():
-      with contextlib.suppress(FFmpegError):
-        for frame in self._context.decode(packet):
-          yield next(index), frame
-    if next(index) == 0:
+      try:
+        frames = self._context.decode(packet)
+      except FFmpegError as error:
+        faults.require_own(self._path, error, of_ffmpeg=True)
+        self.damaged |= index > 0 and packet is not None and packet.size > NO_PICTURE_BYTES
+        continue
+      for frame in frames:
+        yield index, frame
+        index += 1
+    if not index:
       raise VideoError("no frame in it can be decoded")
 
   def decode_near(self, indices: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -393,6 +444,27 @@ def _film(container: InputContainer) -> av.VideoStream:
   return film
 
 
+def _lacks_frames(container: InputContainer, stream: av.VideoStream, times: Sequence[int | None], end: int) -> bool:
+  """Whether there are clearly fewer frames than the container promises.
+
+  Args:
+    container, stream: the film.
+    times: of its packets; nothing is known of the others if one is None.
+    end: until when the last one is shown, in the stream's time base.
+  """
+  known = [time for time in times if time is not None]
+  if len(known) < max(2, len(times)):
+    return False
+  if stream.duration is not None:
+    promised = (stream.start_time or 0) + stream.duration
+  elif container.duration is not None and stream.time_base:      # as Matroska and FLV tell it
+    promised = container.duration / (av.time_base * stream.time_base)
+  else:
+    return False
+  step = (max(known) - min(known)) / (len(known) - 1)
+  return promised - end > MAX_LACKING * (promised - min(known)) + 2 * step
+
+
 def _rank(path: str, streams: Sequence[av.VideoStream]) -> Callable[[av.VideoStream], tuple[bool, int, int]]:
   """What is larger for the stream to watch; frames are counted, because few containers tell how many they hold."""
   counts = Counter()
@@ -410,12 +482,20 @@ def _rank(path: str, streams: Sequence[av.VideoStream]) -> Callable[[av.VideoStr
 
 def _av_open(path: str) -> InputContainer:
   # Only local files: a playlist given as a video must not reach for the network.
-  return av.open(path, options={"protocol_whitelist": "file", "max_streams": str(MAX_STREAMS)}, **ANY_METADATA)
+  try:
+    return av.open(path, options={"protocol_whitelist": "file", "max_streams": str(MAX_STREAMS)}, **ANY_METADATA)
+  except FFmpegError as error:
+    if error.errno == errno.ENOMEM:      # what FFmpeg says of more streams, and of absurd lengths
+      raise VideoError(f"holds more than {MAX_STREAMS} streams, or is damaged at its start") from error
+    raise
 
 
 @contextlib.contextmanager
 def _open(path: str | os.PathLike) -> Iterator[_Video]:
-  """Opens a file and reads its packets; what FFmpeg finds wrong with it inside the block is a VideoError."""
+  """Opens a file and reads its packets; what FFmpeg finds wrong with it inside the block is a VideoError.
+
+  Raises: Failure if it is the machine that cannot read it.
+  """
   try:
     files.require_regular(path)
     with open(path, "rb") as file:
@@ -427,11 +507,19 @@ def _open(path: str | os.PathLike) -> Iterator[_Video]:
       if beginning.startswith(PLAYLIST):
         raise VideoError("a list of videos, not a video")
   except OSError as error:
+    faults.require_own(path, error)
     raise VideoError(f"cannot be opened: {str(error.strerror).lower()}") from error
   reason = "not a video, or cut off or damaged at its start"
   try:
     with _av_open(os.path.abspath(path)) as container:
       reason = "cannot be decoded"
-      yield _Video(container)
+      video = _Video(container)
+      try:
+        yield video
+      finally:
+        if video.damaged:
+          faults.require_readable(path)
   except FFmpegError as error:
+    faults.require_own(path, error, of_ffmpeg=True)
+    faults.require_readable(path)
     raise VideoError(f"{reason} ({str(error.strerror).lower()})") from error

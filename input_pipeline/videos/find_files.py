@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from input_pipeline import faults
 from input_pipeline.errors import UserError
 from input_pipeline.videos.content import looks_like_video
 
@@ -159,7 +160,8 @@ def _walk(
 def _is_folder(entry: os.DirEntry) -> bool:
   try:
     return entry.is_dir()
-  except OSError:     # a link to itself
+  except OSError as error:     # a link to itself
+    faults.require_own(entry.path, error)
     return False
 
 

@@ -110,8 +110,8 @@ def word_vectors(folder: Path) -> Reader:
 
 def features(folder: Path) -> Reader:
   from input_pipeline.features.from_files import read_feature
-  np.save(folder / "a.npy", np.ones((2, 16), np.float32))
-  np.save(folder / "b.npy", np.ones(16, np.float16))
+  np.save(folder / "a.npy", np.arange(32, dtype=np.float32).reshape(2, 16))
+  np.save(folder / "b.npy", np.arange(16, dtype=np.float16))
   return lambda: [read_feature(folder / name) for name in ("a.npy", "b.npy")]
 
 

@@ -97,7 +97,7 @@ def test_a_dataset_is_added_by_one_module(tree, tmp_path):
   for number, name in enumerate(("fist", "ok", "victory")):
     (tmp_path / "signs" / name).mkdir(parents=True)
     for take in range(2):
-      np.save(tmp_path / "signs" / name / f"{take}.npy", np.full(4, 10 * number + take, np.float32))
+      np.save(tmp_path / "signs" / name / f"{take}.npy", np.arange(4, dtype=np.float32) + 10 * number + take)
   flags = ["--dataset=hand_signs", "--data_dir=data"]
   prepared = run(tree, "-m", "input_pipeline.prepare", *flags, f"--source={tmp_path / 'signs'}")
   assert prepared.returncode == 0, prepared.stderr

@@ -102,7 +102,7 @@ def test_prepared_dataset_of_other_class_lists_is_not_taken_for_it(small, tmp_pa
   monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(
       toy_actions.DATASET, read=lambda source, metadata: small_raw_dataset(source), options={"metadata": None}))
   (tmp_path / "features").mkdir()
-  np.save(tmp_path / "features" / "v0.npy", np.zeros(5, np.float32))
+  np.save(tmp_path / "features" / "v0.npy", np.arange(5, dtype=np.float32))
   path = prepare.prepare("toy_actions", tmp_path, features=tmp_path / "features", metadata=tmp_path / "lists")
   prepare.prepare("toy_actions", tmp_path, metadata=tmp_path / "lists")
   with pytest.raises(UserError, match="its --metadata is .*lists, asked for is .*other"):

@@ -1,6 +1,8 @@
 """Verification: what a dataset expects is there, readable, prepared and evaluated, and what is not is named."""
 
 import dataclasses
+import errno
+import io
 import json
 import re
 import shutil
@@ -147,6 +149,30 @@ def test_frames_that_cannot_be_decoded_are_noticed_only_by_decoding(small):
   path.write_bytes(content)
   assert small.problems(read="packets", source=small.source) == {}
   assert small.problems(read="frames", source=small.source) == {"wave/a": "no frame in it can be decoded"}
+
+
+@pytest.mark.parametrize("read", ["frames", "packets"])
+def test_video_that_breaks_off_is_readable_and_named(small, capsys, read):
+  buffer = io.BytesIO()
+  with av.open(buffer, "w", format="matroska") as container:
+    stream = container.add_stream("mpeg4", rate=24)
+    stream.height, stream.width, stream.pix_fmt = 48, 48, "yuv420p"
+    for frame in np.random.default_rng(0).integers(0, 256, (24, 48, 48, 3), np.uint8):
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+    container.mux(stream.encode(None))
+  content = buffer.getvalue()
+  (small.source / "wave/a.mp4").write_bytes(content[:len(content) // 2])
+  assert small.verify(read=read, source=small.source).is_complete
+  assert capsys.readouterr().err.endswith(
+      f"warning: 1 videos break off, or are damaged inside; what can be decoded of them is used:\n  {small.source}/wave/a.mp4\n")
+
+
+def test_what_the_machine_cannot_read_is_named_with_its_reason(small, monkeypatch):
+  def fail(path):
+    raise av.error.classes[errno.EMFILE](errno.EMFILE, "Too many open files", path)
+
+  monkeypatch.setattr(decode, "_av_open", fail)
+  assert "run/a.mp4: Too many open files" in small.problems(read="packets", source=small.source)["run/a"]
 
 
 def test_tables_have_a_row_for_each_split_and_class(small, capsys):
@@ -322,7 +348,7 @@ def test_command_after_prepare_needs_no_options_and_its_status_tells(tmp_path):
   for name in ("run", "jump"):
     (features / name).mkdir(parents=True)
     for number in range(2):
-      np.save(features / name / f"{number}.npy", np.full(4, number + len(name), np.float32))
+      np.save(features / name / f"{number}.npy", np.arange(4, dtype=np.float32) + 10 * number + len(name))
   (features / "classes.jsonl").write_text("".join(json.dumps({"name": name, "description": name, "split": split}) + "\n"
                                                   for name, split in (("run", "seen"), ("jump", "test"))))
   flags = ["--dataset=video_folder", f"--data_dir={tmp_path / 'data'}"]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from input_pipeline import faults
 from input_pipeline.metadata.class_names import ClassIndex
 from input_pipeline.metadata.published import ListedVideo
 
@@ -40,22 +41,38 @@ class VideoFinder:
   def find(self, video: ListedVideo) -> Path | None:
     """The video's file; None if there is none.
 
-    Of several, it is the first in a folder called after the video's class, else the first. A file named after the id
-    alone is the video's if no other published video has that id, and the file does not lie in the folder of another
-    class: it may be another video of the id. Of several such files, only one in the folder of the class is taken.
+    Of several, it is the first in a folder called after the video's class, else the first; empty ones are passed over,
+    unless all are. A file named after the id alone is the video's if no other published video has that id, and the file
+    does not lie in the folder of another class: it may be another video of the id. Of several such files, only one in
+    the folder of the class is taken.
+
+    Raises: Failure if the machine cannot tell which are empty.
     """
     key = video_key(_stem(video))
-    if timed := self._files.get(key):
+    if timed := _filled(self._files.get(key, [])):
       return self._of_class(timed, video.label) or timed[0]
     if isinstance(key, str) or self._clips_of_id[key[0]] > 1:
       return None
-    untimed = self._files.get(key[0], [])
+    untimed = _filled(self._files.get(key[0], []))
     if len(untimed) == 1 and self._index.label(untimed[0].parent.name) is None:
       return untimed[0]
     return self._of_class(untimed, video.label)
 
   def _of_class(self, paths: Iterable[Path], label: int) -> Path | None:
     return next((path for path in paths if self._index.label(path.parent.name) == label), None)
+
+
+def _filled(paths: list[Path]) -> list[Path]:
+  """Of several files those that are not empty, if there are some."""
+  return len(paths) > 1 and list(filter(_is_filled, paths)) or paths
+
+
+def _is_filled(path: Path) -> bool:
+  try:
+    return path.stat().st_size > 0
+  except OSError as error:      # a link to nothing
+    faults.require_own(path, error)
+    return False
 
 
 def _stem(video: ListedVideo) -> str:

@@ -102,6 +102,16 @@ def test_of_several_files_that_in_the_folder_of_the_class_is_taken_and_else_the_
   assert found(folder) == ["yoga/ddddddddddd_4_14.mp4", "a/eeeeeeeeeee_5_15.mp4"]
 
 
+def test_empty_file_is_passed_over_for_a_copy_that_is_not(folder):
+  touch(folder, "yoga/ddddddddddd_4_14.mp4", "a/eeeeeeeeeee_5_15.mp4", "b/eeeeeeeeeee_5_15.mp4", "a/aaaaaaaaaaa.mp4")
+  filled = ["b/aaaaaaaaaaa.mp4", "b/bbbbbbbbbbb_2_12.mp4", "z/ddddddddddd_4_14.mp4"]
+  touch(folder, *filled)
+  for name in filled:
+    (folder / "videos" / name).write_bytes(b"video")
+  (folder / "videos" / "a" / "bbbbbbbbbbb_2_12.mp4").symlink_to("nothing")
+  assert found(folder) == [*filled, "a/eeeeeeeeeee_5_15.mp4"]
+
+
 def test_file_named_after_the_id_alone_is_not_taken_when_in_doubt(folder):
   lists = folder / "metadata" / "kinetics_zsl220"
   videos = [*LISTED["tst"], ("eeeeeeeeeee_000090_000100.mp4", 4)]

@@ -1,9 +1,11 @@
 """Extraction against the two networks applied clip by clip; what becomes of bad videos and interruptions."""
 
 import dataclasses
+import errno
 import functools
 import itertools
 import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ import pytest
 from input_pipeline.backbones import bit, load_network, tsm
 from input_pipeline.backbones.declaration import FEATURE, OBJECTS, Backbone, Network
 from input_pipeline.datasets import toy_actions
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.features import extract as extract_lib
 from input_pipeline.features import store as store_lib
 from input_pipeline.features.extract import Extractor, extract
@@ -213,6 +215,33 @@ def test_unforeseen_failure_names_the_video(weights, clips, tmp_path, monkeypatc
   with pytest.raises(MemoryError) as raised:
     extract(clips, extractor, FeatureStore(tmp_path / "work", clips), num_workers=1)
   assert raised.value.__notes__ == [f"The video was {clips[0].path}."]
+
+
+def test_a_fault_of_the_machine_ends_the_work_and_the_next_run_goes_on(weights, clips, tmp_path, monkeypatch):
+  look, extractor = Path.stat, Extractor(*weights, batch_size=2, devices=ONE)
+
+  def stale(path, **options):
+    if path == clips[9].path:
+      raise OSError(errno.ESTALE, "Stale file handle", str(path))
+    return look(path, **options)
+
+  with monkeypatch.context() as patch, pytest.raises(Failure, match="Cannot read .*v9.mp4: Stale file handle"):
+    patch.setattr(Path, "stat", stale)
+    extract(clips, extractor, FeatureStore(tmp_path / "work", clips), num_workers=1)
+  store = FeatureStore(tmp_path / "work", clips)
+  assert 0 in store and 9 not in store
+  assert list(extract(clips, extractor, store, num_workers=1)) == [2, 5, 8] and 9 in store
+
+
+def test_damaged_videos_are_used_and_named_at_the_end_of_each_run(weights, clips, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(decode, "read_clip", lambda path, *sizes: real(path, *sizes)._replace(damaged=path.stem in ("v3", "v9")))
+  monkeypatch.setattr(decode, "DAMAGED_SHOWN", 1)
+  extractor = Extractor(*weights, batch_size=4, devices=ONE)
+  for _ in range(2):      # the second time nothing is left to read
+    store = FeatureStore(tmp_path / "work", clips)
+    extract(clips, extractor, store, num_workers=1)
+    warning = f"warning: 2 videos break off, or are damaged inside; what can be decoded of them is used:\n  {clips[3].path}\n  ...\n"
+    assert 3 in store and capsys.readouterr().err.endswith(warning)
 
 
 def test_fingerprint_tells_weights_and_views_apart(weights):

@@ -1,5 +1,6 @@
 """Features that lie in files: what is taken, what is skipped, what is refused, and going on after a stop."""
 
+import errno
 import json
 import os
 import pickle
@@ -7,7 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
-from input_pipeline.errors import UserError
+from input_pipeline import numpy_files
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.features import from_files
 from input_pipeline.features import store as store_lib
 from input_pipeline.features.from_files import FeatureFiles
@@ -107,8 +109,10 @@ BAD_FILES = {
     "texts": (lambda path: np.save(path, np.array(["a"])), "holds <U1, expected floating-point"),
     "NaN": (lambda path: np.save(path, [[0.0] * DIM, [0, 1, np.nan, 3, 4]]), "holds nan at position 2 of view 1"),
     "infinite": (lambda path: np.save(path, [0, -np.inf, 2, 3, 4]), "holds -inf at position 1"),
+    "never filled": (lambda path: np.save(path, np.zeros(DIM)), "holds nothing but 0.0 in view 0, .* never filled"),
+    "a view of one number": (lambda path: np.save(path, [feature(0), [7.0] * DIM]), "holds nothing but 7.0 in view 1"),
     "beyond float32": (lambda path: np.save(path, [1e200, 1, 2, 3, 4]), "holds inf at position 0"),
-    "other number of views": (lambda path: np.save(path, np.zeros((2, DIM))),
+    "other number of views": (lambda path: np.save(path, [feature(1), feature(2)]),
                               "has 2 views of 5 numbers, most others have 1 view of 5 numbers"),
     "a column": (lambda path: np.save(path, feature(0)[:, None]), r"has shape \(5, 1\), rows of one number; .* transposed"),
     "one number a video": (lambda path: np.save(path, feature(0)[None, :1]), r"has shape \(1, 1\), one number"),
@@ -119,7 +123,7 @@ BAD_FILES = {
     "three axes": (lambda path: np.save(path, np.zeros((1, 1, DIM))), r"has shape \(1, 1, 5\)"),
     "nothing": (lambda path: np.save(path, np.zeros((1, 0))), r"has shape \(1, 0\)"),
     "one number": (lambda path: np.save(path, np.float32(3)), r"has shape \(\)"),
-    "other length": (lambda path: np.save(path, np.zeros(6)), "has 1 view of 6 numbers, most others have 1 view of 5"),
+    "other length": (lambda path: np.save(path, np.arange(6.0)), "has 1 view of 6 numbers, most others have 1 view of 5"),
 }
 
 
@@ -129,6 +133,21 @@ def test_bad_file_is_named_with_what_is_wrong(raw_dataset, fill, index, spoil, r
   spoil(raw_dataset.entries[index].path)
   with pytest.raises(UserError, match=rf"(?s)1 of 6 feature files are no good; they are\n  .*c/v{index}.npy: {reason}"):
     fill()
+
+
+def test_a_file_that_the_machine_cannot_read_ends_the_work_and_the_next_run_goes_on(raw_dataset, fill, monkeypatch):
+  read = numpy_files.read_npy
+
+  def broken(path):
+    if path.stem == "v3":
+      raise OSError(errno.EIO, "Input/output error", str(path))
+    return read(path)
+
+  with monkeypatch.context() as patch, pytest.raises(Failure, match="Cannot read .*c/v3.npy: Input/output error"):
+    patch.setattr(numpy_files, "read_npy", broken)
+    fill()
+  store, skipped = fill()
+  assert skipped == {} and len(store) == NUM_VIDEOS
 
 
 @pytest.mark.parametrize("shape", [(DIM, 1), (DIM, 2), (1, 1)])
@@ -162,7 +181,7 @@ def test_when_the_bad_file_is_mended_only_it_is_read_again(raw_dataset, fill, mo
 
 @pytest.mark.parametrize("mended", ["first", "others"])
 def test_first_file_being_the_odd_one_is_told_and_mended(raw_dataset, fill, mended):
-  long = np.zeros(DIM + 2, np.float32)
+  long = np.arange(DIM + 2, dtype=np.float32)
   np.save(raw_dataset.entries[0].path, long)
   with pytest.raises(UserError, match="v0.npy: has 1 view of 7 numbers, most others have 1 view of 5"):
     fill()

@@ -1,12 +1,13 @@
 """Features waiting on disk: whole shards, found again, and given up when the video changed."""
 
+import errno
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.features import store as store_lib
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures, stamp
 from input_pipeline.raw_dataset import VideoEntry
@@ -78,6 +79,57 @@ def test_video_that_changed_is_not_done_and_its_later_features_hold(tmp_path, en
 def test_stamp_of_a_missing_file_is_unlike_that_of_an_empty_one(tmp_path):
   (tmp_path / "empty").touch()
   assert stamp(tmp_path / "absent") == NO_STAMP != stamp(tmp_path / "empty")
+
+
+def test_a_file_that_the_machine_cannot_look_at_is_not_missing(tmp_path, entries, monkeypatch):
+  store = filled(tmp_path / "work", entries, (1,))
+  (chunk,) = (tmp_path / "work").iterdir()
+  look = Path.stat
+
+  def stale(path, **options):
+    if path == entries[1].path:
+      raise OSError(errno.ESTALE, "Stale file handle", str(path))
+    return look(path, **options)
+
+  monkeypatch.setattr(Path, "stat", stale)
+  with pytest.raises(Failure, match="Cannot read .*/1.mp4: Stale file handle"):
+    FeatureStore(tmp_path / "work", entries)
+
+  def broken(*_):
+    raise OSError(errno.EIO, "Input/output error")
+
+  monkeypatch.setattr(store_lib.numpy_files, "read_npz", broken)
+  with pytest.raises(Failure, match=f"Cannot read {chunk}: Input/output error"):      # and does not ask to delete it
+    _ = store[1]
+
+
+def test_files_that_somebody_else_put_there_are_named_and_not_read(tmp_path, entries, capsys):
+  filled(tmp_path / "work", entries, (1,))
+  (chunk,) = (tmp_path / "work").iterdir()
+  (tmp_path / "work" / "000000 (1).npz").write_bytes(chunk.read_bytes())
+  store = filled(tmp_path / "work", entries, (2,))
+  assert [index for index in range(10) if index in store] == [1, 2]
+  assert "warning: " in (err := capsys.readouterr().err) and "such as '000000 (1).npz'; they are not read" in err
+
+
+def test_damaged_videos_are_remembered_until_their_file_is_another(tmp_path, entries):
+  store = FeatureStore(tmp_path / "work", entries)
+  for index in (5, 2, 3):
+    store.add(index, stamp(entries[index].path), features(index), damaged=index != 3)
+  store.flush()
+  assert store.damaged == FeatureStore(tmp_path / "work", entries).damaged == [2, 5]
+  os.utime(entries[2].path, ns=(1, 1))
+  again = filled(tmp_path / "work", entries, (2,))
+  assert again.damaged == FeatureStore(tmp_path / "work", entries).damaged == [5]
+
+
+def test_chunk_of_an_earlier_version_is_read(tmp_path, entries):
+  filled(tmp_path / "work", entries, (4,))
+  (chunk,) = (tmp_path / "work").iterdir()
+  arrays = dict(np.load(chunk))
+  np.savez(chunk, **{**arrays, "stamps": arrays["stamps"][:, :3]})
+  store = FeatureStore(tmp_path / "work", entries)
+  assert 4 in store and store.damaged == []
 
 
 def test_failed_write_leaves_no_shard(tmp_path, entries, monkeypatch):

@@ -40,11 +40,25 @@ def test_copies_of_one_video_may_have_the_same_features_but_feature_files_may_no
     entry.path.write_bytes(b"the same")
   same = {index: features(0) for index in range(3)}
   require_varied(entries, same, of_videos=True)
-  with pytest.raises(UserError, match="All 3 feature files hold the same numbers"):
+  with pytest.raises(UserError, match="3 of 3 feature files hold the same numbers"):
     require_varied(entries, same, of_videos=False)
   entries[2].path.unlink()      # nobody can tell
   with pytest.raises(UserError, match="same feature for all 3 videos"):
     require_varied(entries, same, of_videos=True)
+
+
+def test_files_most_of_which_are_the_same_are_refused_and_fewer_are_named(entries, capsys):
+  with pytest.raises(UserError, match="2 of 3 feature files hold the same numbers, such as .*v0.mp4 and .*v2.mp4: .* anew"):
+    require_varied(entries, {0: features(0), 1: features(1), 2: features(0)}, of_videos=False)
+  more = [*entries, entries[0]._replace(path=entries[0].path.with_name("v3.mp4"))]
+  require_varied(more, {index: features(index % 3) for index in range(4)}, of_videos=False)
+  assert capsys.readouterr().err == ("warning: 2 of 4 feature files hold the same numbers as another one:\n"
+                                     f"  {more[0].path}: 2 files, also {more[3].path}\n")
+
+
+def test_a_file_that_is_of_two_splits_is_no_copy_of_itself(entries, capsys):
+  require_varied([entries[0], entries[0]._replace(split="test")], {0: features(0), 1: features(0)}, of_videos=False)
+  assert capsys.readouterr().err == ""
 
 
 def test_one_video_has_nothing_to_differ_from(entries):

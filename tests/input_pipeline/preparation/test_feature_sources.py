@@ -33,7 +33,7 @@ def features(small, tmp_path) -> Path:
   folder.mkdir()
   for i in range(12):
     if i != 2:
-      np.save(folder / f"v{i}.npy", np.full(WIDTH, i, np.float16))
+      np.save(folder / f"v{i}.npy", np.arange(i, i + WIDTH, dtype=np.float16))
   return folder
 
 
@@ -42,7 +42,7 @@ def test_features_of_any_width_take_the_place_of_tsms(features, tmp_path, monkey
   path = prepare.prepare("toy_actions", tmp_path, tmp_path / "videos", features=features)
   train = examples(tmp_path)["train"]
   assert [row["name"] for row in train] == [b"v0", b"v7", b"v9", b"v4", b"v11"]
-  assert [row["feature"].tolist() for row in train] == [[value] * WIDTH for value in (0, 7, 9, 4, 11)]
+  assert [row["feature"].tolist() for row in train] == [[*range(i, i + WIDTH)] for i in (0, 7, 9, 4, 11)]
   assert (train[0]["concept_ids"] == -1).all()
   assert [json.loads(line) for line in (path / "skipped.jsonl").open()] == [{"name": "v2", "reason": "no such file"}]
   dataset = open_dataset(tmp_path, "toy_actions")
@@ -71,7 +71,7 @@ def test_shards_of_features_are_merged(features, tmp_path):
 
 def test_shards_of_two_folders_of_features_are_not_mixed(features, tmp_path):
   shutil.copytree(features, tmp_path / "others")      # with the same sizes and times
-  np.save(tmp_path / "others" / "v0.npy", np.full(WIDTH, 99, np.float16))
+  np.save(tmp_path / "others" / "v0.npy", np.arange(99, 99 + WIDTH, dtype=np.float16))
   for name in ("features", "others"):
     status = (features / "v0.npy").stat()
     os.utime(tmp_path / name / "v0.npy", ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -82,7 +82,7 @@ def test_shards_of_two_folders_of_features_are_not_mixed(features, tmp_path):
     prepare.prepare("toy_actions", tmp_path, **both, merge=True)
   prepare.prepare("toy_actions", tmp_path, **both, shard_index=0)
   prepare.prepare("toy_actions", tmp_path, **both, merge=True)
-  assert examples(tmp_path)["train"][0]["feature"].tolist() == [99] * WIDTH
+  assert examples(tmp_path)["train"][0]["feature"].tolist() == [*range(99, 99 + WIDTH)]
 
 
 @pytest.fixture

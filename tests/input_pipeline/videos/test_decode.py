@@ -1,5 +1,6 @@
 """Frames by index, against videos whose frames show their own number and against a plain decode."""
 
+import errno
 import io
 import os
 import pathlib
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from input_pipeline import faults, files
 from input_pipeline.backbones import bit, tsm
+from input_pipeline.errors import Failure
 from input_pipeline.videos import decode
 from input_pipeline.videos.sampling import ClipSampling, ViewSampling, bit_indices, centre_box, tsm_indices
 
@@ -118,19 +121,20 @@ def test_each_index_gives_the_frame_that_shows_it(kind, tmp_path):
   frames = [decode.read_frames(path, [i])[0] for i in range(COUNT)]
   assert [number_of(frame) for frame in frames] == list(range(COUNT))
   assert same(frames, plain_decode(path))
-  assert decode.count_frames(path) == read_both(path, 48, 32).num_frames == COUNT
+  assert decode.count(path) == (COUNT, False)
+  assert read_both(path, 48, 32)[2:] == (COUNT, False)
 
 
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "avi"])
 def test_variable_frame_rate_does_not_move_indices(extension, tmp_path):
   path = encode(tmp_path / f"a.{extension}", map(numbered, range(COUNT)), pts=UNSTEADY, bf=3, g=8)
   assert [number_of(decode.read_frames(path, [i])[0]) for i in range(COUNT)] == list(range(COUNT))
-  assert decode.count_frames(path) == COUNT
+  assert decode.count(path) == (COUNT, False)
 
 
 def test_frames_that_an_edit_list_cuts_away_do_not_count(tmp_path):
   path = encode(tmp_path / "a.mp4", map(numbered, range(COUNT)), pts=[i - 11 for i in STEADY], bf=3, g=8)
-  assert decode.count_frames(path) == COUNT - 11
+  assert decode.count(path) == (COUNT - 11, False)
   assert [number_of(decode.read_frames(path, [i])[0]) for i in range(COUNT - 11)] == list(range(11, COUNT))
 
 
@@ -265,7 +269,7 @@ def test_one_frame_is_a_video(tmp_path):
 
 @pytest.mark.parametrize("kind", ["b_frames", "h264_avi", "mpeg4_b_frames_avi", "vp9", "transport_stream"])
 @pytest.mark.parametrize("part", [0.45, 0.8])
-def test_a_truncated_file_gives_what_decodes(kind, part, tmp_path):
+def test_a_truncated_file_gives_what_decodes_and_says_so(kind, part, tmp_path):
   extension, options = KINDS[kind]
   movflags = "faststart" if extension == "mp4" else ""
   whole = encode(tmp_path / f"whole.{extension}", textured(COUNT), movflags=movflags, **options)
@@ -273,20 +277,50 @@ def test_a_truncated_file_gives_what_decodes(kind, part, tmp_path):
   path.write_bytes(whole.read_bytes()[:int(part * whole.stat().st_size)])
   expected = plain_decode(path)
   assert 0 < len(expected) < COUNT
-  assert decode.count_frames(path) == read_both(path, 48, 32).num_frames == len(expected)
+  seen = len(expected), kind != "transport_stream"      # which promises nothing
+  assert decode.count(path) == read_both(path, 48, 32)[2:] == seen
   assert same(decode.read_frames(path, range(len(expected))), expected)
+
+
+def test_a_half_of_a_matroska_file_is_seen_to_lack_frames_though_it_gives_no_error(tmp_path):
+  whole = encode(tmp_path / "whole.mkv", textured(COUNT), bf=3, g=8).read_bytes()
+  (tmp_path / "a.mkv").write_bytes(whole[:len(whole) // 2])
+  assert read_both(tmp_path / "a.mkv", 48, 32).damaged and decode.count(tmp_path / "a.mkv").damaged
+
+
+def test_what_the_machine_cannot_read_is_no_fault_of_the_video(tmp_path, monkeypatch):
+  whole = encode(tmp_path / "whole.mkv", textured(COUNT), g=8).read_bytes()
+  (tmp_path / "half.mkv").write_bytes(whole[:len(whole) // 2])
+  (tmp_path / "none.mkv").write_bytes(whole[:300])
+
+  def fail(code):
+    def raises(path, *_):
+      raise av.error.classes[code](code, os.strerror(code), path)
+    return raises
+
+  with monkeypatch.context() as patch, pytest.raises(Failure, match="whole.mkv: Too many open files.*same command again"):
+    patch.setattr(decode, "_av_open", fail(errno.EMFILE))
+    decode.count_frames(tmp_path / "whole.mkv")
+  with monkeypatch.context() as patch, pytest.raises(Failure, match="whole.mkv: Stale file handle"):
+    patch.setattr(files, "require_regular", fail(errno.ESTALE))
+    decode.count_frames(tmp_path / "whole.mkv")
+  for name in ("half.mkv", "none.mkv"):      # as if it were the disk that ended them
+    with monkeypatch.context() as patch, pytest.raises(Failure, match=f"{name}: Input/output error"):
+      patch.setattr(faults, "open", fail(errno.EIO), raising=False)
+      read_both(tmp_path / name, 48, 32)
 
 
 def test_a_damaged_packet_costs_no_other_frame(tmp_path):
   whole = encode(tmp_path / "whole.mp4", map(numbered, range(COUNT)), g=1)
   data = bytearray(whole.read_bytes())
   with av.open(str(whole)) as container:
-    start, size = [(p.pos, p.size) for p in container.demux(video=0) if p.size][11]
+    start, size = [(p.pos, p.size) for p in container.demux(video=0) if p.size][13]
   data[start:start + size] = bytes(size)
   path = tmp_path / "a.mp4"
   path.write_bytes(data)
-  left = [i for i in range(COUNT) if i != 11]
+  left = [i for i in range(COUNT) if i != 13]
   assert [number_of(frame) for frame in decode.read_frames(path, range(COUNT - 1))] == left
+  assert read_both(path, 48, 32).damaged and not decode.count(path).damaged
 
 
 def no_film(name):
@@ -428,7 +462,7 @@ def test_frames_larger_than_their_container_says_are_refused_too(tmp_path, monke
 def test_a_file_of_more_streams_than_any_film_has_is_refused(tmp_path, monkeypatch):
   path = encode_streams(tmp_path / "a.mp4", *[("libx264", NONE, FILM)] * 3)
   monkeypatch.setattr(decode, "MAX_STREAMS", 2)
-  with pytest.raises(decode.VideoError, match="not a video, or"):
+  with pytest.raises(decode.VideoError, match="holds more than 2 streams"):
     decode.count_frames(path)
 
 
@@ -616,7 +650,7 @@ def test_frames_of_xvid_and_divx_files_are_exact(bf, rewrite, tmp_path):
   path = as_avi(tmp_path / "v_Archery_g01_c01.avi", COUNT, bf, rewrite)
   assert [number_of(decode.read_frames(path, [i])[0]) for i in range(COUNT)] == list(range(COUNT))
   assert same(decode.read_frames(path, range(COUNT)), plain_decode(path))
-  assert decode.count_frames(path) == read_both(path, 48, 32).num_frames == COUNT
+  assert decode.count(path) == read_both(path, 48, 32)[2:] == (COUNT, False)
 
 
 def test_a_video_of_ucf101s_kind_gives_the_frames_of_the_published_times(tmp_path):

@@ -1,11 +1,15 @@
 """What is found below a folder of videos, and what is said of a folder that is none, or not whole."""
 
+import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from input_pipeline.errors import UserError
+from input_pipeline import files
+from input_pipeline.errors import Failure, UserError
+from input_pipeline.videos import find_files
 from input_pipeline.videos.find_files import by_suffix, describe, find_video, read_tree
 
 
@@ -181,3 +185,30 @@ def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
   monkeypatch.setattr(os, "scandir", refuse)      # root, who may run the tests, can read every folder
   with pytest.raises(UserError, match="Cannot read the folder .*locked: Permission denied"):
     read_tree(tmp_path)
+
+
+def test_what_the_machine_cannot_look_into_is_not_passed_over(tmp_path, monkeypatch):
+  touch(tmp_path, "a/v.mp4", "a/clip")
+  find = os.stat
+
+  def fail(path, *args, **options):
+    if os.path.basename(path) == "clip":
+      raise OSError(errno.ESTALE, "Stale file handle", path)
+    return find(path, *args, **options)
+
+  monkeypatch.setattr(os, "stat", fail)
+  with pytest.raises(Failure, match="Cannot read .*/a/clip: Stale file handle"):      # perhaps a video
+    read_tree(tmp_path)
+  linked = SimpleNamespace(path=str(tmp_path / "clip"), is_dir=lambda: os.stat(tmp_path / "clip"))      # an entry of scandir
+  with pytest.raises(Failure, match="Cannot read .*/clip: Stale file handle"):      # perhaps a folder of videos
+    find_files._is_folder(linked)
+
+
+def test_file_of_unknown_suffix_that_may_not_be_read_is_not_used(tmp_path, monkeypatch):
+  touch(tmp_path, "v.mp4", "quota")
+
+  def refuse(path):
+    raise PermissionError(errno.EACCES, "Permission denied", path)
+
+  monkeypatch.setattr(files, "require_regular", refuse)      # root, who may run the tests, can read every file
+  assert read_tree(tmp_path).unused == (str(tmp_path / "quota"),)
