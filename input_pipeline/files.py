@@ -24,6 +24,7 @@ ESCAPES = re.compile(      # of JSON: a surrogate pair, what is no character tha
     r"\\(?:ud[89ab]..\\ud[c-f]..|(?P<unusable>u0000|ud[89a-f]..)|.)", re.IGNORECASE | re.DOTALL)
 
 TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)      # of valid JSON
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 DEEPEST = 100             # lists and objects in one another, where Python's parser gives up
 MOST_DIGITS = 4000        # of a number; Python refuses more than 4300
 

@@ -8,7 +8,9 @@ end, with the class list, the vocabulary and all other files beside the examples
 there.
 """
 
+import errno
 import functools
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -156,5 +158,7 @@ class _Writer(writer.ExampleWriter):
     in_order = ((key, parse(example).SerializeToString(deterministic=True)) for key, example in examples)
     try:
       super().write(path, in_order)
-    except RuntimeError as error:     # what array_record makes of it
-      raise OSError(f"{path}: {error}") from error
+    except RuntimeError as error:     # what array_record makes of it; only its text says which
+      reason = str(error)
+      code = next((code for code in files.DISK_IS_FULL if os.strerror(code) in reason), errno.EIO)
+      raise OSError(code, reason, path) from error

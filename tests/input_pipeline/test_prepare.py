@@ -4,8 +4,10 @@ Some tests run the command in a process of its own so that they can kill it (sma
 """
 
 import dataclasses
+import errno
 import fcntl
 import json
+import os
 import resource
 import shutil
 import signal
@@ -14,6 +16,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -308,6 +311,20 @@ def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_pat
 
 
 def test_folder_that_cannot_be_written_to_is_named_without_a_traceback(inputs, tmp_path):
+@pytest.mark.parametrize("code, advice", [
+    (errno.ENOSPC, "Make room on the disk"), (errno.EDQUOT, "Make room on the disk"), (errno.EACCES, "Put that right")])
+def test_the_disk_is_named_where_it_is_full_only(monkeypatch, capsys, code, advice):
+  def fail(**_):
+    raise OSError(code, os.strerror(code), "some/file")
+
+  monkeypatch.setattr(prepare, "prepare", fail)
+  monkeypatch.setattr(prepare, "flags", mock.Mock())
+  monkeypatch.setattr(signal, "signal", lambda *_: None)
+  with pytest.raises(SystemExit, match="1"):
+    prepare.main([])
+  assert f"{os.strerror(code)}: 'some/file'. {advice}, then give the same command" in capsys.readouterr().err
+
+
   (tmp_path / "data" / "toy_actions" / ".lock").mkdir(parents=True)      # a folder where a file should be
   process = start(inputs, tmp_path / "data", stop="")
   _, err = process.communicate(timeout=120)
