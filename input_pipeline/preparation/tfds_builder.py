@@ -126,9 +126,8 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       concepts.write_concepts(folder / "concepts.jsonl", raw_dataset.concepts)
     if raw_dataset.class_splits:
       class_splits.write_splits(folder / "class_splits.json", raw_dataset.class_splits, raw_dataset.split_seed)
-    skipped = [{"name": raw_dataset.entries[index].name, "reason": reason}
-               for index, reason in sorted(self._content.skipped.items())]
-    files.write_jsonl(folder / "skipped.jsonl", skipped)
+    made_of.write_skipped(folder / made_of.SKIPPED, [(raw_dataset.entries[index], reason, store.stamp(index))
+                                                     for index, reason in sorted(self._content.skipped.items())])
     made_of.write_videos(folder / made_of.VIDEOS, [(entry, store.stamp(index)) for index, entry in enumerate(
         raw_dataset.entries) if index in store])
     files.write_json(folder / "source.json", self._content.source)

@@ -250,7 +250,8 @@ def test_bad_videos_are_left_out_and_listed(inputs, whole, small, tmp_path, caps
   path = run(inputs._replace(source=source), tmp_path)
   skipped = [json.loads(line) for line in (path / "skipped.jsonl").read_text().splitlines()]
   assert [row["name"] for row in skipped] == ["v0", "v7"] and skipped[0]["reason"] == "no such file"
-  assert skipped[1]["reason"]
+  assert skipped[1]["reason"] and (skipped[1]["split"], skipped[1]["size"]) == ("train", len("no video"))
+  assert skipped[1]["time"] == (source / "v7.mp4").stat().st_mtime_ns
   kept = [row["name"].decode() for row in examples(tmp_path)["train"]]
   assert kept == [row["name"].decode() for row in examples(whole)["train"]][2:]
   train = open_dataset(tmp_path, "toy_actions").source["splits"]["train"]
@@ -310,7 +311,6 @@ def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_pat
     prepare.prepare("toy_actions", tmp_path, inputs.source)
 
 
-def test_folder_that_cannot_be_written_to_is_named_without_a_traceback(inputs, tmp_path):
 @pytest.mark.parametrize("code, advice", [
     (errno.ENOSPC, "Make room on the disk"), (errno.EDQUOT, "Make room on the disk"), (errno.EACCES, "Put that right")])
 def test_the_disk_is_named_where_it_is_full_only(monkeypatch, capsys, code, advice):
@@ -325,6 +325,7 @@ def test_the_disk_is_named_where_it_is_full_only(monkeypatch, capsys, code, advi
   assert f"{os.strerror(code)}: 'some/file'. {advice}, then give the same command" in capsys.readouterr().err
 
 
+def test_folder_that_cannot_be_written_to_is_named_without_a_traceback(inputs, tmp_path):
   (tmp_path / "data" / "toy_actions" / ".lock").mkdir(parents=True)      # a folder where a file should be
   process = start(inputs, tmp_path / "data", stop="")
   _, err = process.communicate(timeout=120)

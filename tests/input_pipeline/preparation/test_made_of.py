@@ -11,7 +11,11 @@ import pytest
 from input_pipeline import prepare
 from input_pipeline.dataset import open_dataset
 from input_pipeline.errors import UserError
+from input_pipeline.features.store import NO_STAMP, stamp
 from input_pipeline.metadata.concepts import Concept, write_concepts
+from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.preparation import made_of
+from input_pipeline.raw_dataset import RawDataset, VideoEntry
 from input_pipeline.verification.count import verify
 from input_pipeline.verification.expected import options_of
 from tests.input_pipeline.published_layout import write_layout
@@ -164,3 +168,19 @@ def test_videos_that_were_missing_and_are_there_now_are_named(copy):
   os.replace(copy / "away.npy", feature)
   with pytest.raises(UserError, match="1 videos were missing and are there now, such as 'tst_1_1'"):
     prepare.prepare("precomputed", copy / "other", copy / "source")
+
+
+def test_videos_that_were_damaged_and_have_been_put_right_are_named(tmp_path):
+  names = ("repaired", "as it was", "touched", "removed", "of an earlier version")
+  entries = [VideoEntry(name, tmp_path / f"{name}.mp4", 0, "train") for name in names]
+  for entry in entries:
+    entry.path.write_text("half a")
+  made_of.write_skipped(tmp_path / "skipped.jsonl", [
+      (entry, "cut off", NO_STAMP if entry.name == "of an earlier version" else stamp(entry.path)) for entry in entries])
+  for index in (0, 4):
+    entries[index].path.write_text("half a video, and the other half")
+  os.utime(entries[2].path, ns=(1, 1))
+  entries[3].path.unlink()
+  found = made_of.video_differences(RawDataset(entries, [ActionClass("run", "")], [], (), {}), tmp_path)
+  assert found.certain == ["1 videos could not be read, and have changed since, such as 'repaired'"]
+  assert (found.gone, found.touched) == ([], [entries[2].path])
