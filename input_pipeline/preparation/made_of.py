@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from input_pipeline import dataset_spec, files, manifest
+from input_pipeline.dataset import open_version, require_examples, require_files
 from input_pipeline.errors import UserError
 from input_pipeline.features.store import NO_STAMP, Stamp, stamp
 from input_pipeline.metadata import class_splits, concepts, descriptions, vectors
@@ -32,6 +33,7 @@ SHOWN, SHOWN_CHARACTERS = 3, 80      # differences of a kind, and of a text
 
 def read(path: Path) -> dict[str, Any]:
   """What the dataset at `path` was made from. Raises: UserError if its source.json does not say."""
+  require_files(path, ("source.json",))
   made_of = files.read_json(path / "source.json")
   if not isinstance(made_of, dict) or not isinstance(made_of.get("root"), str) or not all(
       isinstance(made_of.get(field, {}), dict) for field in ("views", "options")):
@@ -39,6 +41,23 @@ def read(path: Path) -> dict[str, Any]:
                     f"\"root\", \"views\" and \"options\", got {str(made_of)[:80]}. Delete {path} and give this "
                     "command again.")
   return made_of
+
+
+def require_whole(path: Path, dataset: str) -> None:
+  """Asks that the dataset at `path` can be used: all files beside the examples are read, and some examples.
+
+  Raises:
+    UserError: saying which folder to delete, and what is missing or damaged in it.
+  """
+  try:
+    opened = open_version(path, dataset)
+    read(path)
+    require_examples(opened)
+    _stamps(path)
+    if (path / manifest.NAME).exists():
+      manifest.cite(path / manifest.NAME, opened.classes, opened.class_splits)
+  except UserError as error:
+    raise UserError(f"{path} is there, but is damaged. Delete that folder and give this command again.\n{error}") from error
 
 
 def options_as_made(dataset: str, data_dir: str | Path, made_of: Mapping[str, Any], **given: Any) -> PrepareOptions:
