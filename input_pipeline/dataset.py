@@ -17,6 +17,8 @@ smaller than `FEATURES_IN_MEMORY`; those of larger splits are read when they are
 import contextlib
 import dataclasses
 import functools
+import itertools
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +44,8 @@ nameless_owners.allow()
 
 FEATURES_IN_MEMORY = 2 << 30     # bytes of a split's features; larger ones stay on disk
 READ_CHUNK = 512                 # records read at a time
+SHOWN = 5                        # missing files that an error lists
+ALWAYS_BESIDE = ("dataset_info.json", "features.json", "classes.jsonl", "skipped.jsonl", "source.json")
 
 
 class Table(NamedTuple):
@@ -158,10 +162,19 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
         f"No dataset {name!r} in {data_dir}. Prepare it with\n"
         f"  python -m input_pipeline.prepare --dataset={name} {paths.flag('data_dir', data_dir)}"
         + (" --source=FOLDER" if DATASETS.load(name).needs_source else ""))
+  return open_version(path, name)
 
+
+def open_version(path: Path, name: str) -> Dataset:
+  """Opens the version of dataset `name` that lies at `path`.
+
+  Raises:
+    UserError: a file is missing, or one beside the examples cannot be used.
+  """
   def beside(file: str, read: Callable[..., Any], *args: Any) -> Any:
     return read(path / file, *args) if (path / file).exists() else None
 
+  require_files(path, ALWAYS_BESIDE)
   classes = descriptions.read_classes(path / "classes.jsonl")
   concepts = beside("concepts.jsonl", concepts_lib.read_concepts) or []
   class_splits = beside("class_splits.json", splits_lib.read_splits, len(classes)) or ()
@@ -170,6 +183,8 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
   with _readable(path, "dataset_info.json, features.json"):
     builder = tfds.builder_from_directory(str(alias.path))
     features: Any = builder.info.features
+    examples = [file for split in builder.info.splits.values() for file in split.filenames]
+  require_files(path, examples)
   return Dataset(
       name=name,
       path=path,
@@ -186,6 +201,30 @@ def open_dataset(data_dir: str | Path, name: str) -> Dataset:
       read_word_table=functools.cache(functools.partial(_read_word_table, path, word_list)),
       source=files.read_json(path / "source.json"),
   )
+
+
+def require_examples(dataset: Dataset) -> None:
+  """Reads the last example of each file of a dataset on disk, and compares the numbers with those that were written.
+
+  Raises:
+    UserError: an example cannot be read, or there are more or fewer in a split than source.json says.
+  """
+  assert isinstance(dataset.tables, _StoredTables)
+  stored = dataset.tables.read_last()
+  with _readable(dataset.path, "source.json"):
+    splits = dataset.source.get("splits", {})      # which not every version has told
+    written = {split: int(row["written"]) for split, row in splits.items() if row["written"]}
+  if splits and (differ := {split for split, count in stored.items() ^ written.items()}):
+    raise UserError(f"{dataset.path} holds other numbers of examples than were written: " + "; ".join(
+        f"of split {split!r} {stored.get(split, 0)}, expected {written.get(split, 0)}" for split in sorted(differ))
+        + ". Delete that folder and prepare the dataset again.")
+
+
+def require_files(path: Path, names: Sequence[str]) -> None:
+  """Raises: UserError naming those of these files that the dataset at `path` lacks."""
+  if missing := [name for name in names if not os.path.exists(path / name)]:
+    raise UserError(f"{path} lacks {', '.join(missing[:SHOWN])}{', ...' * (len(missing) > SHOWN)}: it was deleted or copied "
+                    "in part only. Delete that folder and prepare the dataset again, or copy it again.")
 
 
 class _Records:
@@ -249,6 +288,13 @@ class _StoredTables(Mapping[str, Table]):
     if part not in self._tables:
       self._tables[part] = self._read(part)
     return self._tables[part]
+
+  def read_last(self) -> dict[str, int]:
+    """Reads the last example of each file. Returns: how many examples each split has, undivided ones as "all"."""
+    splits: Any = self._builder.info.splits
+    for name, split in splits.items():
+      self._records(name).read([end - 1 for end in itertools.accumulate(split.shard_lengths)])
+    return {name if name in PARTS else "all": split.num_examples for name, split in splits.items()}
 
   def _read(self, part: str) -> Table:
     records = self._records(part)
@@ -316,11 +362,10 @@ def _vector(field: Any, dtype: type[np.generic]) -> np.ndarray:
 
 
 def dataset_path(data_dir: str | Path, name: str) -> Path | None:
-  """DATA_DIR/NAME/VERSION of the newest whole dataset, or None. Raises: UserError if the name is unknown."""
+  """DATA_DIR/NAME/VERSION, the newest that is there, whole or not; or None. Raises: UserError if the name is unknown."""
   DATASETS.check(name)
   folder = paths.absolute(data_dir, "data_dir") / name
-  versions = [path.parent for path in folder.glob("*/dataset_info.json")
-              if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)]
+  versions = [path for path in folder.glob("*/") if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
   return max(versions, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 

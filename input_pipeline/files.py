@@ -25,6 +25,7 @@ ESCAPES = re.compile(      # of JSON: a surrogate pair, what is no character tha
 
 NO_TEXT = re.compile("[\0\udc80-\udcff]")      # the latter stand for bytes that are not UTF-8
 TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)      # of valid JSON
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 DEEPEST = 100             # lists and objects in one another, where Python's parser gives up
 MOST_DIGITS = 4000        # of a number; Python refuses more than 4300
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from input_pipeline import errors, startup
+from input_pipeline import errors, files, startup
 from input_pipeline.backbones import BACKBONES
 from input_pipeline.preparation import flags as flag_lib
 
@@ -74,8 +74,8 @@ def main(argv: list[str]) -> None:
   try:
     prepare(**given)
   except OSError as error:
-    print(f"error: cannot write the dataset: {error}. Put that right (is there room on the disk?), "
-          "then give the same command again to go on.", file=sys.stderr)
+    advice = "Make room on the disk" if error.errno in files.DISK_IS_FULL else "Put that right"
+    print(f"error: cannot write the dataset: {error}. {advice}, then give the same command again to go on.", file=sys.stderr)
     sys.exit(1)
 
 

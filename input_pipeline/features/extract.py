@@ -183,7 +183,7 @@ def extract(
   Args:
     clips: all clips of the dataset.
     extractor: the backbones.
-    store: where results go; flushed when this ends, also by an exception.
+    store: where results go; flushed when this ends, also by an exception. It has the stamps of the other clips then.
     num_workers: threads that decode.
 
   Returns:
@@ -208,7 +208,7 @@ def extract(
 
   with Progress("extract", len(clips), "videos", done=len(store)) as progress:
     try:
-      with contextlib.closing(_decode(clips, pending, extractor, num_workers, skipped, progress)) as decoded:
+      with contextlib.closing(_decode(clips, pending, extractor, num_workers, store, skipped, progress)) as decoded:
         while batch := list(itertools.islice(decoded, extractor.batch_size)):
           results = extractor([frames for _, _, frames in batch])      # runs while the next batch is decoded
           collect()
@@ -224,14 +224,18 @@ def extract(
 
 
 def _decode(clips: Sequence[VideoEntry], pending: Sequence[int], extractor: Extractor, num_workers: int,
-            skipped: dict[int, str], progress: Progress) -> Generator[tuple[int, Stamp, decode.ClipFrames]]:
-  """The readable clips among `pending`, in order; why others are not goes into `skipped`."""
+            store: FeatureStore, skipped: dict[int, str], progress: Progress
+            ) -> Generator[tuple[int, Stamp, decode.ClipFrames]]:
+  """The readable clips among `pending`, in order; the store skips the others, and why goes into `skipped`."""
 
-  def read(index: int) -> tuple[Stamp, decode.ClipFrames]:
+  def read(index: int) -> tuple[Stamp, decode.ClipFrames | str]:
     read_as = stamp(clips[index].path)
     if read_as == NO_STAMP:
-      raise decode.VideoError(no_file(clips[index].path))
-    return read_as, decode.read_clip(clips[index].path, extractor.samplings)
+      return read_as, no_file(clips[index].path)
+    try:
+      return read_as, decode.read_clip(clips[index].path, extractor.samplings)
+    except decode.VideoError as error:
+      return read_as, str(error)
 
   with ThreadPoolExecutor(num_workers, thread_name_prefix="decode") as pool:
     ahead: collections.deque[tuple[int, Future]] = collections.deque()
@@ -244,14 +248,15 @@ def _decode(clips: Sequence[VideoEntry], pending: Sequence[int], extractor: Extr
           return
         index, future = ahead.popleft()
         try:
-          read_as, frames = future.result()
-        except decode.VideoError as error:
-          skipped[index] = str(error)
-          progress.advance()
+          read_as, seen = future.result()
         except Exception as error:
           error.add_note(f"The video was {clips[index].path}.")
           raise
+        if isinstance(seen, str):
+          skipped[index] = seen
+          store.skip(index, read_as)
+          progress.advance()
         else:
-          yield index, read_as, frames
+          yield index, read_as, seen
     finally:
       pool.shutdown(wait=True, cancel_futures=True)

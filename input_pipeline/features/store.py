@@ -113,8 +113,13 @@ class FeatureStore:
     return VideoFeatures(*(chunk[field][row] for field in VideoFeatures._fields))
 
   def stamp(self, index: int) -> Stamp:
-    """What the file of video `index` was when it was read. Raises: KeyError if there are no flushed features of it."""
-    return self._stamps[index]
+    """What the file of video `index` was when it was read; `NO_STAMP` if it was not there, or was not read."""
+    return self._stamps.get(index, NO_STAMP)
+
+  def skip(self, index: int, read_as: Stamp) -> None:
+    """Gives up video `index`, whose file had the stamp `read_as`, and what there is of it; only as long as this lives."""
+    self._where.pop(index, None)
+    self._stamps[index] = read_as
 
   @property
   def damaged(self) -> list[int]:

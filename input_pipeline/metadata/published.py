@@ -28,6 +28,7 @@ CLASS_LISTS = tuple(f"{name}_class_idxs.json" for name in SETS)
 VIDEO_LISTS = {name: (f"{name}_video_names.json", f"{name}_video_metas.jsonl") for name in SETS}
 CLASS_VECTORS = "labels_glove42b.npy"
 CLASSIFIER_ROWS = "pretsm.k400.fc.weight.npy"
+GIT_LFS = b"version https://git-lfs"      # how a file begins that stands for one that was not downloaded
 WORD_TABLE = "word.glove42b"      # with a suffix of `vectors.TABLE_SUFFIXES`
 VECTOR_NAMES = "labels_glove42b.classes.json"      # not published: the classes of vectors of one's own, by name
 FILES = (*CLASS_LISTS, *(file for pair in VIDEO_LISTS.values() for file in pair))
@@ -223,11 +224,13 @@ def _video_name(value: Any, where: str) -> str:
 
 
 def find_extras(folder: Path, classes: Sequence[ActionClass]) -> dict[str, Path]:
-  """The optional files that are there, by the name that they get beside the dataset; all but the word table are read.
+  """The optional files that are there, by the name that they get beside the dataset.
+
+  All are read, but for a word table that only PyTorch reads: of that the beginning is looked at.
 
   Raises:
-    UserError: naming the file and what is wrong with it; or the class vectors are known to be of other classes than
-      these, or of these in another order.
+    UserError: naming the file and what is wrong with it; the word table is of another word list; or the class vectors
+      are known to be of other classes than these, or of these in another order.
   """
   readers = {
       "class_vectors.npy": (CLASS_VECTORS, lambda path: _check_class_vectors(path, classes)),
@@ -243,8 +246,26 @@ def find_extras(folder: Path, classes: Sequence[ActionClass]) -> dict[str, Path]
   for suffix in vectors.TABLE_SUFFIXES:
     path = folder / f"{WORD_TABLE}{suffix}"
     if path.exists():
+      _check_word_table(path, extras.get("word_list.json"))
       return {**extras, f"word_table{suffix}": path}
   return extras
+
+
+def _check_word_table(path: Path, word_list: Path | None) -> None:
+  """What can be said of it without PyTorch. Raises: UserError."""
+  try:
+    files.require_regular(path)
+    with open(path, "rb") as file:
+      beginning = file.read(len(GIT_LFS))
+  except OSError as error:
+    raise UserError(f"Cannot read {path}: {error}. Expected the file of a vector for each word.") from error
+  if not beginning or beginning == GIT_LFS:
+    raise UserError(f"{path} is {'a Git LFS pointer, not the file itself' if beginning else 'empty'}; get the file again.")
+  if path.suffix in vectors.WITHOUT_TORCH:
+    table = vectors.read_word_table(path)
+    if word_list:
+      vectors.require_rows(str(path), table, len(vectors.read_word_list(word_list)), "word",
+                           f"{word_list} has so many words; they must be a pair.")
 
 
 def _check_class_vectors(path: Path, classes: Sequence[ActionClass]) -> None:

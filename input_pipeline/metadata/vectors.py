@@ -15,7 +15,8 @@ import numpy as np
 from input_pipeline import array_files, files, numpy_files
 from input_pipeline.errors import UserError
 
-TABLE_SUFFIXES = (".npy", ".npz", ".safetensors", ".th", ".pth", ".pt")     # of a word table, in order of preference
+WITHOUT_TORCH = (".npy", ".npz", ".safetensors")
+TABLE_SUFFIXES = (*WITHOUT_TORCH, ".th", ".pth", ".pt")     # of a word table, in order of preference
 
 
 def read_class_vectors(path: str | os.PathLike, num_classes: int) -> np.ndarray:

@@ -35,7 +35,10 @@ class FeatureSource(Protocol):
     ...
 
   def fill(self, raw_dataset: RawDataset, store: FeatureStore) -> dict[int, str]:
-    """Puts the features of all videos that have some into `store`; returns why the others were skipped, by position."""
+    """Puts the features of all videos that have some into `store`; returns why the others were skipped, by position.
+
+    Of those whose file was there, `store.stamp` then tells what it was.
+    """
     ...
 
 

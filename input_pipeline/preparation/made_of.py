@@ -6,7 +6,7 @@
     video_differences(options.raw_dataset(), path)
 
 The lists and texts are those that lie beside the examples; videos.jsonl there has the size and the time of every file
-that features were made from.
+that features were made from, skipped.jsonl of those that could not be read.
 """
 
 import collections
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from input_pipeline import dataset_spec, files, manifest
+from input_pipeline.dataset import open_version, require_examples, require_files
 from input_pipeline.errors import UserError
 from input_pipeline.features.store import NO_STAMP, Stamp, stamp
 from input_pipeline.metadata import class_splits, concepts, descriptions, vectors
@@ -23,7 +24,8 @@ from input_pipeline.near_names import NO_FILE
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
-VIDEOS = "videos.jsonl"
+VIDEOS, SKIPPED = "videos.jsonl", "skipped.jsonl"
+STAMPED = ("name", "split", "size", "time")      # fields of a video whose file was there
 EXTRAS = ("class_vectors.npy", "word_list.json", "classifier_rows.npy",
           *(f"word_table{suffix}" for suffix in vectors.TABLE_SUFFIXES))
 SHOWN, SHOWN_CHARACTERS = 3, 80      # differences of a kind, and of a text
@@ -31,6 +33,7 @@ SHOWN, SHOWN_CHARACTERS = 3, 80      # differences of a kind, and of a text
 
 def read(path: Path) -> dict[str, Any]:
   """What the dataset at `path` was made from. Raises: UserError if its source.json does not say."""
+  require_files(path, ("source.json",))
   made_of = files.read_json(path / "source.json")
   if not isinstance(made_of, dict) or not isinstance(made_of.get("root"), str) or not all(
       isinstance(made_of.get(field, {}), dict) for field in ("views", "options")):
@@ -38,6 +41,23 @@ def read(path: Path) -> dict[str, Any]:
                     f"\"root\", \"views\" and \"options\", got {str(made_of)[:80]}. Delete {path} and give this "
                     "command again.")
   return made_of
+
+
+def require_whole(path: Path, dataset: str) -> None:
+  """Asks that the dataset at `path` can be used: all files beside the examples are read, and some examples.
+
+  Raises:
+    UserError: saying which folder to delete, and what is missing or damaged in it.
+  """
+  try:
+    opened = open_version(path, dataset)
+    read(path)
+    require_examples(opened)
+    _stamps(path)
+    if (path / manifest.NAME).exists():
+      manifest.cite(path / manifest.NAME, opened.classes, opened.class_splits)
+  except UserError as error:
+    raise UserError(f"{path} is there, but is damaged. Delete that folder and give this command again.\n{error}") from error
 
 
 def options_as_made(dataset: str, data_dir: str | Path, made_of: Mapping[str, Any], **given: Any) -> PrepareOptions:
@@ -139,18 +159,28 @@ def video_differences(raw_dataset: RawDataset, path: Path) -> VideoDifferences:
     UserError: a file beside the dataset cannot be read.
   """
   now = {(entry.split, entry.name): entry for entry in raw_dataset.entries}
-  read_as = {(row["split"], row["name"]): Stamp(row["size"], row["time"])
-             for row in files.read_jsonl(path / VIDEOS, fields=("name", "split", "size", "time"))
-             } if (path / VIDEOS).exists() else {}
-  stamps = {key: (entry, stamp(entry.path)) for key, entry in now.items() if key in read_as}
-  other = [f"{entry.path} has {there.size} bytes, had {read_as[key].size}" for key, (entry, there) in stamps.items()
-           if there != NO_STAMP and there.size != read_as[key].size]
+  read_as, skipped_as = _stamps(path)
+  then = read_as | skipped_as
+  stamps = {key: (entry, stamp(entry.path)) for key, entry in now.items() if key in then}
+  other = {key: f"{entry.path} has {there.size} bytes, had {then[key].size}" for key, (entry, there) in stamps.items()
+           if there != NO_STAMP and there.size != then[key].size}
   return VideoDifferences(
-      _list_differences(raw_dataset, now, path) + _some(other, "files"),
-      [entry.path for key, (entry, there) in stamps.items() if there == NO_STAMP],
+      _list_differences(raw_dataset, now, path)
+      + _kinds({"could not be read, and have changed since": [repr(now[key].name) for key in other if key in skipped_as]})
+      + _some([what for key, what in other.items() if key in read_as], "files"),
+      [entry.path for key, (entry, there) in stamps.items() if there == NO_STAMP and key in read_as],
       [entry.path for key, (entry, there) in stamps.items()
-       if there.size == read_as[key].size and there.time != read_as[key].time],
+       if there.size == then[key].size and there.time != then[key].time],
       len(stamps))
+
+
+def _stamps(path: Path) -> tuple[dict[tuple[str, str], Stamp], dict[tuple[str, str], Stamp]]:
+  """By (split, name): what the files in the dataset at `path` were, and those that could not be read, as far as known."""
+  videos = files.read_jsonl(path / VIDEOS, fields=STAMPED) if (path / VIDEOS).exists() else []
+  skipped = [row for row in _skipped(path) if row.keys() >= set(STAMPED)]
+  of_videos, of_skipped = ({(row["split"], row["name"]): Stamp(row["size"], row["time"]) for row in rows}
+                           for rows in (videos, skipped))
+  return of_videos, of_skipped
 
 
 def _list_differences(raw_dataset: RawDataset, now: dict[tuple[str, str], VideoEntry], path: Path) -> list[str]:
@@ -168,13 +198,21 @@ def _list_differences(raw_dataset: RawDataset, now: dict[tuple[str, str], VideoE
     elif key in class_of and class_of[key] != names[entry.label]:
       kinds["are of another class"].append(f"{entry.name!r} of {names[entry.label]!r}, was of {class_of[key]!r}")
   kinds["are not there or listed any more"] = [f"{name!r} ({split})" for split, name in class_of.keys() - now.keys()]
+  return _kinds(kinds)
+
+
+def _kinds(kinds: Mapping[str, list[str]]) -> list[str]:
   return [f"{len(which)} videos {kind}, such as {', '.join(sorted(which)[:SHOWN])}"
           for kind, which in kinds.items() if which]
 
 
 def skip_reasons(path: Path) -> dict[str, str]:
   """Why videos were left out of the dataset at `path`, by name. Raises: UserError if its skipped.jsonl cannot be read."""
-  return {row["name"]: row["reason"] for row in files.read_jsonl(path / "skipped.jsonl", fields=("name", "reason"))}
+  return {row["name"]: row["reason"] for row in _skipped(path)}
+
+
+def _skipped(path: Path) -> list[dict[str, Any]]:
+  return files.read_jsonl(path / SKIPPED, fields=("name", "reason"))
 
 
 def _first(then: list, now: list) -> str:
@@ -195,5 +233,14 @@ def _short(value: Any) -> str:
 
 def write_videos(path: str | os.PathLike, read_as: Iterable[tuple[VideoEntry, Stamp]]) -> None:
   """Writes videos.jsonl: whose file had which size (bytes) and time of change (ns) when it was read."""
-  files.write_jsonl(path, ({"name": entry.name, "split": entry.split, "size": file.size, "time": file.time}
-                           for entry, file in read_as if file != NO_STAMP))
+  files.write_jsonl(path, (_row(entry, file) for entry, file in read_as if file != NO_STAMP))
+
+
+def write_skipped(path: str | os.PathLike, skipped: Iterable[tuple[VideoEntry, str, Stamp]]) -> None:
+  """Writes skipped.jsonl: why videos were left out and, as far as it is known, what their files were."""
+  files.write_jsonl(path, ({"name": entry.name, "reason": reason} | (_row(entry, file) if file != NO_STAMP else {})
+                           for entry, reason, file in skipped))
+
+
+def _row(entry: VideoEntry, file: Stamp) -> dict[str, Any]:
+  return dict(zip(STAMPED, (entry.name, entry.split, *file), strict=True))

@@ -49,8 +49,8 @@ def prepare(
     The folder of the dataset, or of the shard.
 
   Raises:
-    UserError: if something about the input is wrong, not one video could be read, what is there already was made
-      from another source or with other weights than are given, or shards are not finished.
+    UserError: if something about the input is wrong, not one video could be read, what is there already is damaged or
+      was made from another source or with other weights than are given, or shards are not finished.
     OSError: if writing fails, as on a full disk; what was extracted is kept.
   """
   weights = {name: fields.pop(name) for name in BACKBONES.names() if name in fields}
@@ -99,9 +99,10 @@ def _require_one_way(
 
 
 def _is_prepared(options: PrepareOptions, path: Path) -> bool:
-  """Whether the dataset is at `path`. Raises: UserError if it was made from something else than is asked for."""
+  """Whether the dataset is at `path`. Raises: UserError if it is damaged, or made from something else than is asked for."""
   if not path.exists():
     return False
+  made_of.require_whole(path, options.dataset)
   source = made_of.read(path)
   asked_for = options.given() | (vars(options.views) if options.weights else {})     # both are in the fingerprint
   chosen = {**vars(ViewSampling()), **source.get("views", {}), **source.get("options", {})}

@@ -13,13 +13,13 @@ features are files, done.json says in which folder.
 
 import hashlib
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from input_pipeline import files, locks
 from input_pipeline.errors import UserError
-from input_pipeline.features.store import CHUNKS_IN_MEMORY, FeatureStore, Stamp, VideoFeatures
+from input_pipeline.features.store import CHUNKS_IN_MEMORY, NO_STAMP, FeatureStore, Stamp, VideoFeatures
 from input_pipeline.near_names import NO_FILE
 from input_pipeline.preparation.feature_sources import FeatureSource
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
@@ -47,25 +47,25 @@ class ShardStatus(NamedTuple):
 
   Attributes:
     entries: how many it has.
-    skipped: [position in the shard, reason] of those without features.
+    skipped: [position in the shard, reason, stamp of the file] of those without features; earlier versions wrote no stamps.
     source: what its features were made from; see `fill`.
   """
 
   entries: int
-  skipped: list[tuple[int, str]]
+  skipped: list[tuple[int, str, Stamp]]
   source: dict[str, Any]
 
 
 class Features:
   """The features of all shards together, by position in the list of videos."""
 
-  def __init__(self, stores: Sequence[FeatureStore], skipped: Container[int]):
-    """Args: stores: one a shard, in order; skipped: videos that have none, whatever a store still holds of them."""
-    self._stores, self._skipped = stores, skipped
+  def __init__(self, stores: Sequence[FeatureStore]):
+    """Args: stores: one a shard, in order."""
+    self._stores = stores
 
   def __contains__(self, index: int) -> bool:
     position, shard = divmod(index, len(self._stores))
-    return index not in self._skipped and position in self._stores[shard]
+    return position in self._stores[shard]
 
   def __getitem__(self, index: int) -> VideoFeatures:
     """Raises: KeyError if the shard of video `index` holds none."""
@@ -73,7 +73,7 @@ class Features:
     return self._stores[shard][position]
 
   def stamp(self, index: int) -> Stamp:
-    """What the file of video `index` was when it was read. Raises: KeyError if its shard holds no features of it."""
+    """What the file of video `index` was when it was read; `NO_STAMP` if it was not there, or nobody knows."""
     position, shard = divmod(index, len(self._stores))
     return self._stores[shard].stamp(position)
 
@@ -137,8 +137,9 @@ def fill(shard: Shard, work: Path, raw_dataset: RawDataset, features: FeatureSou
   folder, entries = shard.folder(work), shard.of(raw_dataset.entries)
   with locks.exclusive(folder):
     (folder / DONE).unlink(missing_ok=True)
-    skipped = features.fill(raw_dataset._replace(entries=entries), FeatureStore(folder, entries))
-    done = ShardStatus(len(entries), list(skipped.items()), source)
+    store = FeatureStore(folder, entries)
+    skipped = features.fill(raw_dataset._replace(entries=entries), store)
+    done = ShardStatus(len(entries), [(index, reason, store.stamp(index)) for index, reason in skipped.items()], source)
     files.write_json(folder / DONE, done._asdict())
   return done
 
@@ -160,8 +161,10 @@ def merge(work: Path, count: int, raw_dataset: RawDataset) -> Extraction:
     folder, entries = shard.folder(work), shard.of(raw_dataset.entries)
     done = _read_done(folder)
     store = FeatureStore(folder, chunks_in_memory=max(1, CHUNKS_IN_MEMORY // count))
-    reasons = dict(done.skipped)
-    present = [position for position in range(len(entries)) if position in store and position not in reasons]
+    reasons = {position: reason for position, reason, _ in done.skipped}
+    for position, _, read_as in done.skipped:
+      store.skip(position, read_as)      # whatever it still holds of that
+    present = [position for position in range(len(entries)) if position in store]
     if len(present) + len(reasons) != len(entries) or done.entries != len(entries):
       raise UserError(f"{folder} says that it is finished, but holds the features of {len(present)} of its "
                       f"{len(entries)} videos, and {len(reasons)} were skipped. If it was copied here, copy it again; or "
@@ -176,15 +179,16 @@ def merge(work: Path, count: int, raw_dataset: RawDataset) -> Extraction:
       odd = "; ".join(f"{folder} {relation} {value}" for value, folder in folders.items())
       raise UserError(f"The shards do not belong together: {odd}. Delete the wrong ones and run them again.")
   missing = frozenset(index for index, reason in skipped.items() if reason.startswith(NO_FILE))     # as done.json says it
-  return Extraction(Features(stores, skipped), dict(sorted(skipped.items())), missing, done.source)
+  return Extraction(Features(stores), dict(sorted(skipped.items())), missing, done.source)
 
 
 def _read_done(folder: Path) -> ShardStatus:
   value = files.read_json(folder / DONE)
   try:
     done = ShardStatus(**value)
-    _ = dict(done.skipped), dict(done.source)     # they can be
-    return done
+    skipped = [(int(position), reason, Stamp(*read_as[0]) if read_as else NO_STAMP)
+               for position, reason, *read_as in done.skipped]
+    return done._replace(skipped=skipped, source=dict(done.source))
   except (TypeError, ValueError) as error:
     raise UserError(f"{folder / DONE} is not what a finished shard leaves ({error}). Delete it and run the shard "
                     "again; what was extracted is kept.") from error

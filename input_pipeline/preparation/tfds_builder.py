@@ -8,7 +8,9 @@ end, with the class list, the vocabulary and all other files beside the examples
 there.
 """
 
+import errno
 import functools
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -124,9 +126,8 @@ class FeatureBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       concepts.write_concepts(folder / "concepts.jsonl", raw_dataset.concepts)
     if raw_dataset.class_splits:
       class_splits.write_splits(folder / "class_splits.json", raw_dataset.class_splits, raw_dataset.split_seed)
-    skipped = [{"name": raw_dataset.entries[index].name, "reason": reason}
-               for index, reason in sorted(self._content.skipped.items())]
-    files.write_jsonl(folder / "skipped.jsonl", skipped)
+    made_of.write_skipped(folder / made_of.SKIPPED, [(raw_dataset.entries[index], reason, store.stamp(index))
+                                                     for index, reason in sorted(self._content.skipped.items())])
     made_of.write_videos(folder / made_of.VIDEOS, [(entry, store.stamp(index)) for index, entry in enumerate(
         raw_dataset.entries) if index in store])
     files.write_json(folder / "source.json", self._content.source)
@@ -156,5 +157,7 @@ class _Writer(writer.ExampleWriter):
     in_order = ((key, parse(example).SerializeToString(deterministic=True)) for key, example in examples)
     try:
       super().write(path, in_order)
-    except RuntimeError as error:     # what array_record makes of it
-      raise OSError(f"{path}: {error}") from error
+    except RuntimeError as error:     # what array_record makes of it; only its text says which
+      reason = str(error)
+      code = next((code for code in files.DISK_IS_FULL if os.strerror(code) in reason), errno.EIO)
+      raise OSError(code, reason, path) from error

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from input_pipeline import files, locks, paths
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
 from input_pipeline.features.variety import require_varied
-from input_pipeline.preparation import shards
+from input_pipeline.preparation import made_of, shards
 from input_pipeline.preparation.options import PrepareOptions
 from input_pipeline.preparation.tfds_builder import Content, builder_class
 from input_pipeline.raw_dataset import SPLITS, RawDataset
@@ -28,7 +28,7 @@ def dataset_path(options: PrepareOptions) -> Path:
 
 
 def write(options: PrepareOptions, raw_dataset: RawDataset, work: Path) -> Path:
-  """Makes the dataset of finished shards, and removes what was only kept for that.
+  """Makes the dataset of finished shards, reads it back, and removes what was only kept for that.
 
   Args:
     options: what was asked for.
@@ -40,17 +40,22 @@ def write(options: PrepareOptions, raw_dataset: RawDataset, work: Path) -> Path:
 
   Raises:
     UserError: a shard is not what it says, not one video could be read, or all have the same features.
+    Failure: what was written cannot be read; the extraction is kept.
     OSError: if writing fails; the extraction is kept.
   """
   whole = shards.merge(work, options.num_shards, raw_dataset)
   counts = _counts(raw_dataset, whole)
   _require_some(raw_dataset, whole.skipped, options.root)
   require_varied(raw_dataset.entries, whole.features, of_videos="views" in whole.source)
-  made_of = {"root": str(options.root), "extraction": work.name, **whole.source,
-             "options": options.chosen(), "concepts": options.concepts and str(options.concepts), **counts}
-  _write(options, Content(raw_dataset, whole.features, whole.skipped, made_of), work)
-  _remove_extractions(options, work.name)
+  source = {"root": str(options.root), "extraction": work.name, **whole.source,
+            "options": options.chosen(), "concepts": options.concepts and str(options.concepts), **counts}
+  _write(options, Content(raw_dataset, whole.features, whole.skipped, source), work)
   path = dataset_path(options)
+  try:
+    made_of.require_whole(path, options.dataset)
+  except UserError as error:
+    raise Failure(f"{error}\nIt has just been written; is the disk sound? What was extracted is kept in {work}.") from error
+  _remove_extractions(options, work.name)
   _print_counts(options.dataset, path, counts)
   return path
 

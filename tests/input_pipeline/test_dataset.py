@@ -183,6 +183,13 @@ def copied(prepared, tmp_path):
   return opened
 
 
+@pytest.mark.parametrize("file", ["dataset_info.json", "skipped.jsonl", "toy_actions-val.array_record-00000-of-00001"])
+def test_dataset_that_was_deleted_in_part_is_not_taken_for_one_that_was_never_prepared(copied, file):
+  (copied.folder / file).unlink()
+  with pytest.raises(UserError, match=f"1.0.0 lacks {file}: .*Delete that folder and prepare the dataset again"):
+    copied()
+
+
 def test_without_a_vocabulary_there_are_no_concepts_and_ids_have_no_limit(prepared, copied):
   (copied.folder / "concepts.jsonl").unlink()
   dataset = copied()

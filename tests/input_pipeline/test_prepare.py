@@ -4,8 +4,10 @@ Some tests run the command in a process of its own so that they can kill it (sma
 """
 
 import dataclasses
+import errno
 import fcntl
 import json
+import os
 import resource
 import shutil
 import signal
@@ -14,6 +16,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -247,7 +250,8 @@ def test_bad_videos_are_left_out_and_listed(inputs, whole, small, tmp_path, caps
   path = run(inputs._replace(source=source), tmp_path)
   skipped = [json.loads(line) for line in (path / "skipped.jsonl").read_text().splitlines()]
   assert [row["name"] for row in skipped] == ["v0", "v7"] and skipped[0]["reason"] == "no such file"
-  assert skipped[1]["reason"]
+  assert skipped[1]["reason"] and (skipped[1]["split"], skipped[1]["size"]) == ("train", len("no video"))
+  assert skipped[1]["time"] == (source / "v7.mp4").stat().st_mtime_ns
   kept = [row["name"].decode() for row in examples(tmp_path)["train"]]
   assert kept == [row["name"].decode() for row in examples(whole)["train"]][2:]
   train = open_dataset(tmp_path, "toy_actions").source["splits"]["train"]
@@ -305,6 +309,20 @@ def test_dataset_without_weights_of_its_own_asks_for_them(inputs, small, tmp_pat
   monkeypatch.setattr(toy_actions, "DATASET", dataclasses.replace(toy_actions.DATASET, weights={}))
   with pytest.raises(UserError, match="give --tsm=WEIGHTS"):
     prepare.prepare("toy_actions", tmp_path, inputs.source)
+
+
+@pytest.mark.parametrize("code, advice", [
+    (errno.ENOSPC, "Make room on the disk"), (errno.EDQUOT, "Make room on the disk"), (errno.EACCES, "Put that right")])
+def test_the_disk_is_named_where_it_is_full_only(monkeypatch, capsys, code, advice):
+  def fail(**_):
+    raise OSError(code, os.strerror(code), "some/file")
+
+  monkeypatch.setattr(prepare, "prepare", fail)
+  monkeypatch.setattr(prepare, "flags", mock.Mock())
+  monkeypatch.setattr(signal, "signal", lambda *_: None)
+  with pytest.raises(SystemExit, match="1"):
+    prepare.main([])
+  assert f"{os.strerror(code)}: 'some/file'. {advice}, then give the same command" in capsys.readouterr().err
 
 
 def test_folder_that_cannot_be_written_to_is_named_without_a_traceback(inputs, tmp_path):

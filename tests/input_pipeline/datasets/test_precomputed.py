@@ -163,7 +163,7 @@ def test_only_the_last_extension_is_removed_and_names_match_without_it(layout, l
   assert entries == [(name, layout.feature_path(name), 1, "val", 9)]
 
 
-def test_word_table_is_copied_under_its_own_extension_without_being_read(layout):
+def test_word_table_of_pytorch_is_copied_under_its_own_extension_without_being_read(layout):
   layout.path("word.glove42b.npz").rename(layout.path("word.glove42b.th"))
   assert precomputed.DATASET.raw_dataset(layout.source).extras["word_table.th"] == layout.path("word.glove42b.th")
 
@@ -226,6 +226,15 @@ def names_of_other_videos(layout: Layout) -> None:
   write_json(layout.path("tst_video_names.json"), ["a.mp4"])
 
 
+def table(name: str, content: bytes | None):
+  """Puts a file in the place of the word table, or a folder."""
+  def replace(layout: Layout) -> None:
+    layout.path("word.glove42b.npz").unlink()
+    path = layout.path(name)
+    path.mkdir() if content is None else path.write_bytes(content)
+  return replace
+
+
 BAD_FILES = {
     "cut names": (lambda l: cut(l, "trn_video_names.json"), r"trn_video_names.json:1: not valid JSON.*cut short"),
     "cut metas": (lambda l: cut(l, "tst_video_metas.jsonl"), r"tst_video_metas.jsonl:30: not valid JSON"),
@@ -254,6 +263,13 @@ BAD_FILES = {
     "rows of integers": (lambda l: np.save(l.path("KG/pretsm.k400.fc.weight.npy"), np.eye(6, dtype=int)), "int64"),
     "word twice": (lambda l: write_json(l.path("label_word_list.json"), ["a", "b", "a"]), "'a' is entry 0 and entry 2"),
     "word no text": (lambda l: write_json(l.path("label_word_list.json"), ["a", None]), "entry 1 is None"),
+    "table of other words": (lambda l: np.savez(l.path("word.glove42b.npz"), a=np.ones((13, 8))),
+                             r"word.glove42b.npz holds 13 rows .*\(14, V\).*label_word_list.json has so many words"),
+    "table cut": (table("word.glove42b.npy", b"\x93NUMPY"), "Cannot read .*word.glove42b.npy"),
+    "table a folder": (table("word.glove42b.th", None), "Cannot read .*word.glove42b.th.*Is a directory"),
+    "table empty": (table("word.glove42b.pth", b""), "word.glove42b.pth is empty; get the file again"),
+    "table a pointer": (table("word.glove42b.th", b"version https://git-lfs.github.com/spec/v1\n"),
+                        "word.glove42b.th is a Git LFS pointer"),
     "vocabulary empty": (lambda l: (l.source / "concepts.jsonl").write_text(""), "concepts.jsonl: no concepts in it"),
 }
 

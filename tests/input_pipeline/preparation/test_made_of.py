@@ -10,8 +10,12 @@ import pytest
 
 from input_pipeline import prepare
 from input_pipeline.dataset import open_dataset
-from input_pipeline.errors import UserError
+from input_pipeline.errors import Failure, UserError
+from input_pipeline.features.store import NO_STAMP, stamp
 from input_pipeline.metadata.concepts import Concept, write_concepts
+from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.preparation import made_of, write
+from input_pipeline.raw_dataset import RawDataset, VideoEntry
 from input_pipeline.verification.count import verify
 from input_pipeline.verification.expected import options_of
 from tests.input_pipeline.published_layout import write_layout
@@ -138,6 +142,45 @@ def test_what_a_dataset_was_made_of_may_move(copy, tmp_path, elsewhere, capsys):
     prepare.prepare("precomputed", data_dir)
 
 
+def cut(path: Path) -> None:
+  path.write_bytes(path.read_bytes()[:-20])
+
+
+DAMAGES = {
+    "information": (lambda path: (path / "dataset_info.json").unlink(), "lacks dataset_info.json"),
+    "examples": (lambda path: (path / "precomputed-train.array_record-00000-of-00001").unlink(), "lacks precomputed-train"),
+    "end of examples": (lambda path: cut(path / "precomputed-val.array_record-00000-of-00001"),
+                        "the examples of split 'val' cannot be read"),
+    "number of examples": (lambda path: edit(path / "source.json", '"written": 26', '"written": 27'),
+                           "other numbers of examples than were written: of split 'test' 26, expected 27"),
+    "source": (lambda path: cut(path / "source.json"), "source.json:.*not valid JSON"),
+    "classes": (lambda path: cut(path / "classes.jsonl"), "classes.jsonl:12: not valid JSON"),
+    "manifest": (lambda path: edit(path / "manifest.json", "tst_1_1", "tst_1_2"), "manifest.json is not as it was written"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_dataset_is_not_taken_for_a_prepared_one(copy, what):
+  damage, message = DAMAGES[what]
+  path = copy / "data" / "precomputed" / "1.0.0"
+  damage(path)
+  with pytest.raises(UserError, match=f"(?s){path} is there, but is damaged. Delete that folder and give.*{message}"):
+    prepare.prepare("precomputed", copy / "data")
+
+
+def test_what_was_extracted_is_kept_where_the_dataset_does_not_read_back(layout, tmp_path, monkeypatch):
+  undisturbed = write._write
+
+  def write_badly(options, *args):
+    undisturbed(options, *args)
+    cut(write.dataset_path(options) / "precomputed-val.array_record-00000-of-00001")
+
+  monkeypatch.setattr(write, "_write", write_badly)
+  with pytest.raises(Failure, match="(?s)is damaged.*split 'val' cannot be read.*What was extracted is kept in"):
+    prepare.prepare("precomputed", tmp_path, layout / "source")
+  assert list((tmp_path / "extraction").rglob("*.npz"))
+
+
 def test_features_of_another_network_in_another_folder_are_not_taken_for_those_of_the_dataset(copy, tmp_path):
   shutil.copytree(copy / "source", tmp_path / "other")
   for path in (tmp_path / "other" / "features").rglob("*.npy"):
@@ -164,3 +207,19 @@ def test_videos_that_were_missing_and_are_there_now_are_named(copy):
   os.replace(copy / "away.npy", feature)
   with pytest.raises(UserError, match="1 videos were missing and are there now, such as 'tst_1_1'"):
     prepare.prepare("precomputed", copy / "other", copy / "source")
+
+
+def test_videos_that_were_damaged_and_have_been_put_right_are_named(tmp_path):
+  names = ("repaired", "as it was", "touched", "removed", "of an earlier version")
+  entries = [VideoEntry(name, tmp_path / f"{name}.mp4", 0, "train") for name in names]
+  for entry in entries:
+    entry.path.write_text("half a")
+  made_of.write_skipped(tmp_path / "skipped.jsonl", [
+      (entry, "cut off", NO_STAMP if entry.name == "of an earlier version" else stamp(entry.path)) for entry in entries])
+  for index in (0, 4):
+    entries[index].path.write_text("half a video, and the other half")
+  os.utime(entries[2].path, ns=(1, 1))
+  entries[3].path.unlink()
+  found = made_of.video_differences(RawDataset(entries, [ActionClass("run", "")], [], (), {}), tmp_path)
+  assert found.certain == ["1 videos could not be read, and have changed since, such as 'repaired'"]
+  assert (found.gone, found.touched) == ([], [entries[2].path])

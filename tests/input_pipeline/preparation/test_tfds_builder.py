@@ -1,11 +1,15 @@
 """What the builder writes of videos seen in one view and in several."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from input_pipeline.features.store import NO_STAMP, FeatureStore, VideoFeatures
 from input_pipeline.metadata.descriptions import ActionClass
+from input_pipeline.preparation import tfds_builder
 from input_pipeline.preparation.tfds_builder import Content, builder_class
 from input_pipeline.raw_dataset import RawDataset, VideoEntry
 
@@ -36,6 +40,16 @@ def test_several_views_are_written_beside_their_mean(tmp_path):
   np.testing.assert_allclose(example["feature"], [0.2, 3, 1, 3, 0], rtol=1e-6)
   np.testing.assert_array_equal(example["views"], VIEWS)
   assert example["feature"].dtype == example["views"].dtype == np.float32
+
+
+def test_a_disk_that_is_full_while_examples_are_written_is_known_as_such(tmp_path, monkeypatch):
+  def fail(*_):
+    raise RuntimeError(f"RESOURCE_EXHAUSTED: write() failed: {os.strerror(errno.ENOSPC)}; writing examples")
+
+  monkeypatch.setattr(tfds_builder.writer.ExampleWriter, "write", fail)
+  with pytest.raises(OSError, match="array_record") as raised:
+    written(tmp_path, 1)
+  assert raised.value.errno == errno.ENOSPC
 
 
 def test_dataset_without_a_single_feature_is_not_written(tmp_path):
