@@ -119,6 +119,7 @@ class FeatureStore:
   def skip(self, index: int, read_as: Stamp) -> None:
     """Gives up video `index`, whose file had the stamp `read_as`, and what there is of it; only as long as this lives."""
     self._where.pop(index, None)
+    self._damaged.discard(index)
     self._stamps[index] = read_as
 
   @property
