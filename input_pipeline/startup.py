@@ -36,8 +36,11 @@ def begin() -> None:
   codecs.register_error(READABLE, readable)
   for name in ("stdout", "stderr"):
     stream = getattr(sys, name)
-    if type(stream) is io.TextIOWrapper:      # not what a test or a program put in its place
-      setattr(sys, name, Stream(stream))
+    if isinstance(stream, io.TextIOWrapper):      # not what a test or a program put in its place
+      if stream is getattr(sys, f"__{name}__"):
+        setattr(sys, name, Stream(stream))
+      else:
+        stream.reconfigure(errors=READABLE)
 
 
 class Stream(io.TextIOWrapper):
