@@ -98,7 +98,7 @@ def different(workdir: Path, config: ConfigDict, data: dict[str, Any], training:
   kept = files.read_json(path)
   then, now = (_hashes(found, config, training) for found in (kept, data))
   if not {"text_backbone", "features", "beside"} <= kept.keys():      # by an earlier version: see `is_same_place`
-    now = {what: now[what] for what in then}
+    now = {what: now.get(what) for what in then}
   return [what for what in {**then, **now} if then.get(what) != now.get(what)]
 
 

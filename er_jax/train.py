@@ -47,7 +47,7 @@ def train(experiment: Experiment) -> bool:
   class_set = builder.class_set(experiment.seen, training=True)
   checkpoints = Checkpoints(experiment.workdir / "checkpoints")      # makes the folder, as now nothing is lacking
   params = experiment.first_params() if checkpoints.latest_step is None else experiment.blank_params()
-  epoch_steps, num_steps = _lengths(experiment, seen)
+  epoch_steps, num_steps = _lengths(experiment, seen, checkpoints.latest_step or 0)
   learner = learners.build(config, experiment.dataset, experiment.method, params, num_steps)
   eval_every = config.eval_every_steps or epoch_steps
   state, best = TrainState(np.zeros((), np.int32), params, learner.init(params)), BestSoFar()
@@ -93,11 +93,11 @@ def train(experiment: Experiment) -> bool:
 
 def steps_left(experiment: Experiment) -> int:
   """How many steps `train` would take. Raises: UserError as it does, before anything is written."""
-  latest = latest_step(experiment.workdir / "checkpoints")
-  return _lengths(experiment, _videos(experiment)[0], latest or 0)[1] - (latest or 0)
+  taken = latest_step(experiment.workdir / "checkpoints") or 0
+  return _lengths(experiment, _videos(experiment)[0], taken)[1] - taken
 
 
-def _lengths(experiment: Experiment, seen: ExampleSet, taken: int = 0) -> tuple[int, int]:
+def _lengths(experiment: Experiment, seen: ExampleSet, taken: int) -> tuple[int, int]:
   """Steps of an epoch, and of the whole training. Raises: UserError if more are `taken` already."""
   config = experiment.config
   epoch_steps = steps_per_epoch(len(seen), config.batch_size)

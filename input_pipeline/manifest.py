@@ -46,15 +46,17 @@ def cite(path: str | os.PathLike, classes: Sequence[ActionClass], class_splits: 
 
   Args:
     path: of the file.
-    classes, class_splits: those that are in use; of several splits, these may be some.
+    classes, class_splits: those that are in use: all splits, or all of the same seen classes.
 
   Raises:
     UserError: it was changed, so that its hash is not that of its content; or it lists other classes or splits.
   """
   content, claimed = _read(path)
   names = [action.name for action in classes]
+  in_use = [_names(split, names) for split in class_splits]
   listed = [{part: split[part] for part in ClassSplit._fields} for split in content["splits"]]
-  if content["classes"] != names or any(_names(split, names) not in listed for split in class_splits):
+  of_models = [[split for split in listed if split["seen"] == one["seen"]] for one in listed]
+  if content["classes"] != names or in_use not in (listed, *of_models):
     raise UserError(f"{path} lists other classes or class splits than classes.jsonl and class_splits.json beside it. "
                     "Prepare the dataset again.")
   return {"path": str(path), "sha256": claimed}

@@ -94,6 +94,16 @@ def test_other_features_or_files_beside_them_are_not_taken_for_those_of_the_run(
     run.run(config_in(old, num_epochs=2), str(old / "run"), mode=mode)
 
 
+def test_a_file_of_the_text_backbone_that_is_gone_is_named_to_a_run_of_an_earlier_version(old):
+  path = old / "run" / "data.json"
+  kept = json.loads(path.read_text())
+  del kept["features"], kept["beside"]
+  kept["text_backbone"]["files"]["tokenizer_config.json"] = "0" * 64
+  path.write_text(json.dumps(kept))
+  with pytest.raises(UserError, match=r"different are its text backbone \(tokenizer_config.json\)"):
+    run.run(config_in(old, num_epochs=2), str(old / "run"), mode="train")
+
+
 @pytest.mark.parametrize("then, now, refusal", [
     ("there", "same", None), ("there", "changed", "name_or_path is .*new/bert'"),
     ("gone", "same", None), ("gone", "renamed", "name_or_path is .*renamed'")])

@@ -61,3 +61,14 @@ def test_hash_is_that_of_the_content_and_is_checked_when_cited(tmp_path):
   path.write_text(path.read_text().replace("wave/1", "wave/2"))
   with pytest.raises(UserError, match="not as it was written"):
     manifest.cite(path, CLASSES, in_use)
+
+
+def test_all_splits_or_all_of_the_same_seen_classes_are_cited(tmp_path):
+  path = tmp_path / "manifest.json"
+  splits = (ClassSplit((0, 1), (2,), (3,)), ClassSplit((0, 1), (3,), (2,)), ClassSplit((0, 3), (), (1, 2)))
+  manifest.write(path, "mine", raw_dataset_of(splits, ("train",) * 4, tmp_path, seed=5), written=range(8))
+  for in_use in (splits, splits[:2], splits[2:]):      # the others are of another model
+    manifest.cite(path, CLASSES, in_use)
+  for in_use in ((), splits[:1], splits[1:]):
+    with pytest.raises(UserError, match="lists other classes or class splits"):
+      manifest.cite(path, CLASSES, in_use)
