@@ -105,8 +105,7 @@ def evaluate(experiment: Experiment, dataset: Dataset, folder: Path, checkpoint:
       "overlap": [{"class": dataset.classes[label].name, "seen": same} for label, same in overlap.items()],
       **builder.alike.results, "data": data, "training_data": experiment.data}
   if experiment.is_main:
-    for old in (folder / "results.json", *(folder / "predictions").glob("*.npz")):
-      old.unlink(missing_ok=True)
+    files.remove(folder, "results.json", "predictions/*.npz")
     for k, test in enumerate(tests):
       scores.among(test).save(folder / "predictions" / f"test{k}.npz")
     scores.among(class_ids).save(folder / "predictions" / "all_classes.npz")

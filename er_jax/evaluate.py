@@ -158,8 +158,7 @@ def evaluate(experiment: Experiment, checkpoint: str | Path | None = None) -> tu
              **builder.alike.results, "data": experiment.data, "config": as_written(config),
              **({"checkpoint": str(checkpoint)} if checkpoint else {})}
   if experiment.is_main:
-    for old in (experiment.workdir / "results.json", *(experiment.workdir / "predictions").glob("test*.npz")):
-      old.unlink(missing_ok=True)      # it may have had more splits
+    files.remove(experiment.workdir, "results.json", "predictions/test*.npz")      # there may have been more splits
     for split, prediction in predictions.items():
       prediction.save(experiment.workdir / "predictions" / f"{split}.npz")
     files.write_json(experiment.workdir / "results.json", results)

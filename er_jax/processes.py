@@ -8,15 +8,13 @@ Left to themselves, JAX and XLA wait for minutes, or end the process with a stac
 
 import concurrent.futures
 import contextlib
-import functools
 import json
 import os
 import re
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,14 +49,9 @@ def joined(address: str, count: int, index: int, within: float = ALL_HERE) -> It
     _reach(host, port, within)
   else:
     _require_free(port)
-  import jax
+  _start(address, count, index, within)
   from jax.experimental import multihost_utils
 
-  jax.config.update("jax_enable_preemption_service", False)      # it would take SIGTERM away from the program
-  _start(functools.partial(
-      jax.distributed.initialize, address, count, index, initialization_timeout=round(within) + 60,
-      heartbeat_timeout_seconds=LOST, shutdown_timeout_seconds=LOST), within,
-         f"{count} processes at {address}")
   try:
     yield
     multihost_utils.sync_global_devices("all are through")      # one may still write
@@ -89,17 +82,12 @@ def require_same(what: Mapping[str, Any]) -> None:
   padded = np.zeros(sizes.max(), np.uint8)
   padded[:len(text)] = text
   of_all = [json.loads(bytes(row[:size])) for row, size in zip(multihost_utils.process_allgather(padded), sizes)]
-  names = sorted({name for of_one in of_all for name in of_one if of_one.get(name) != of_all[0].get(name)}
-                 | {name for name in of_all[0] for of_one in of_all if name not in of_one})
+  names = sorted({name for of_one in of_all for name, value in of_one.items()
+                  if any((name, value) not in other.items() for other in of_all)})
   if names:
     values = "\n".join(f"  {name} is {' / '.join(str(of_one.get(name)) for of_one in of_all)}" for name in names)
     raise UserError(f"The processes do not agree, by number of the process:\n{values}\nGive all the same flags, data and "
                     "workdir, on a disk that all of them see.")
-
-
-def wait() -> None:
-  """Until all processes are here."""
-  require_same({})
 
 
 def _parts(address: str) -> tuple[str, int]:
@@ -123,26 +111,24 @@ def _reach(host: str, port: int, within: float) -> None:
     time.sleep(min(1.0, within / 10))
 
 
-def _start(initialize: Callable[[], None], within: float, all_of_them: str) -> None:
+def _start(address: str, count: int, index: int, within: float) -> None:
   """Ends the process if the others do not come. In a thread, for a signal to be answered meanwhile."""
-  started: concurrent.futures.Future[None] = concurrent.futures.Future()
+  import jax
 
-  def run() -> None:
+  jax.config.update("jax_enable_preemption_service", False)      # it would take SIGTERM away from the program
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:      # its end waits, but only for what has come to its own
+    started = pool.submit(jax.distributed.initialize, address, count, index, initialization_timeout=round(within) + 60,
+                          heartbeat_timeout_seconds=LOST, shutdown_timeout_seconds=LOST)
     try:
-      started.set_result(initialize())
+      started.result(within)
+    except TimeoutError:
+      _leave(Failure(f"Not all {count} processes at {address} came within {within:.0f} s. Start all of them, with the same "
+                     "--num_processes."))
+    except RuntimeError as error:
+      _leave(Failure(f"Cannot join the {count} processes at {address}: {str(error).splitlines()[0]}. Give each a "
+                     "--process_id of its own, from 0, and all of them the same --num_processes."))
     except BaseException as error:
-      started.set_exception(error)
-
-  threading.Thread(target=run, daemon=True).start()
-  try:
-    started.result(within)
-  except TimeoutError:
-    _leave(Failure(f"Not all {all_of_them} came within {within:.0f} s. Start all of them, with the same --num_processes."))
-  except RuntimeError as error:
-    _leave(Failure(f"Cannot join the {all_of_them}: {str(error).splitlines()[0]}. Give each a --process_id of its own, from "
-                   "0, and all of them the same --num_processes."))
-  except BaseException as error:
-    _leave(error)
+      _leave(error)
 
 
 def _require_free(port: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from er_jax import cross_dataset, distinct, evaluate, processes, provenance, train
@@ -24,6 +25,9 @@ from input_pipeline.datasets import DATASETS
 from input_pipeline.errors import UserError
 from input_pipeline.metadata import corrections
 from input_pipeline.metadata.class_splits import by_seen
+
+DERIVED = ("predictions/*.npz", "confusion_*.png", "per_class_*.png", "contact_sheet.png", "on_*/results.json",
+           "on_*/predictions/*.npz")      # from a run's model, in its folder
 
 
 def run(config: ConfigDict, workdir: str | Path | None = None, mode: str = "train_and_eval",
@@ -80,10 +84,6 @@ def run(config: ConfigDict, workdir: str | Path | None = None, mode: str = "trai
   elif mode == "train":
     _say(f"Trained. Evaluate with --mode=eval {paths.flag('workdir', folder)}")
   return results or None
-
-
-DERIVED = ("predictions/*.npz", "confusion_*.png", "per_class_*.png", "contact_sheet.png", "on_*/results.json",
-           "on_*/predictions/*.npz")      # from a run's model, in its folder
 
 
 class _Model(NamedTuple):
@@ -145,7 +145,7 @@ def _run_model(config: ConfigDict, model: _Model, mode: str, checkpoint: Path | 
   with claim(model.workdir, config, data, mode, compare=not checkpoint):
     steps_left = train.steps_left(experiment) if mode != "eval" else 0
     keep_config(model.workdir, config, mode)
-    processes.wait()
+    multihost_utils.sync_global_devices("config.json is written")
     processes.require_same({"--workdir has config.json": (model.workdir / "config.json").exists(),
                             "--workdir has checkpoint": latest_step(model.workdir / "checkpoints")})
     if mode != "eval":
@@ -158,9 +158,7 @@ def _run_model(config: ConfigDict, model: _Model, mode: str, checkpoint: Path | 
 def _forget_results(folder: Path, all_of_them: bool = False) -> None:
   """What is there is soon no longer true, if it is trained on: results, or also pictures and those on other datasets."""
   if jax.process_index() == 0:
-    (folder / "results.json").unlink(missing_ok=True)
-    for path in (path for pattern in DERIVED if all_of_them for path in folder.glob(pattern)):
-      path.unlink()
+    files.remove(folder, "results.json", *(DERIVED if all_of_them else ()))
 
 
 def _evaluate(experiment: Experiment, checkpoint: Path | None, show: bool) -> dict:
@@ -203,8 +201,7 @@ def _gather(config: ConfigDict, folder: Path, dataset: Dataset, of_models: list[
   results = {**evaluate.summarize(config.method, dataset.name, [entry for _, entry in splits]),
              **({distinct.FIELD: alike} if alike else {}), "data": of_models[0]["data"], "config": of_models[0]["config"]}
   if jax.process_index() == 0:
-    for old in (folder / "predictions").glob("test*.npz"):
-      old.unlink()
+    files.remove(folder, "results.json", "predictions/test*.npz")
     for number, (predictions, _) in enumerate(splits):
       with files.replacing(folder / "predictions" / f"test{number}.npz") as file:
         file.write(predictions.read_bytes())

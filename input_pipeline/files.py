@@ -72,6 +72,12 @@ def cite(path: str | os.PathLike) -> dict[str, str]:
     return {"path": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+def remove(folder: Path, *patterns: str) -> None:
+  """Removes the files in a folder that match any of the patterns, if there are some."""
+  for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+    path.unlink(missing_ok=True)
+
+
 def read_text(path: str | os.PathLike) -> str:
   """The text of a file, without a byte-order mark. Raises: UserError if it is missing, unreadable or not UTF-8 text."""
   try:

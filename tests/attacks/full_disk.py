@@ -30,7 +30,7 @@ def run(scenario: Scenario, library: Path, number: int, error: int) -> tuple[lis
   """Runs the scenario, the write `number` (from 1; 0: none) refused: statuses, what was said, writes that were tried."""
   count = scenario.folder.with_name("count")
   count.unlink(missing_ok=True)
-  environment = {**scenarios.environment(scenario), "LD_PRELOAD": str(library), "FAIL_BELOW": f"{scenario.folder}/",
+  environment = {**scenarios.environment(scenario.environment), "LD_PRELOAD": str(library), "FAIL_BELOW": f"{scenario.folder}/",
                  "FAIL_COUNT": str(count), "FAIL_AT": str(number), "FAIL_WITH": str(error)}
   statuses: list[int] = []
   with tempfile.TemporaryFile("w+") as words:

@@ -34,7 +34,7 @@ class Ended(NamedTuple):
 def run_group(scenario: Scenario, group: Group, after: float | None, one_only: bool) -> Ended:
   """Runs the processes; kills them `after` so many seconds, if they are still there."""
   with tempfile.TemporaryFile("w+") as words:
-    processes = [subprocess.Popen(command, env=scenarios.environment(scenario), stdout=words, stderr=words, text=True)
+    processes = [subprocess.Popen(command, env=scenarios.environment(scenario.environment), stdout=words, stderr=words, text=True)
                  for command in group()]
     try:
       deadline = None if after is None else time.monotonic() + after

@@ -9,7 +9,6 @@ then has to be, file by file, what they leave where they were never disturbed.
 
 import argparse
 import itertools
-import os
 import shutil
 import subprocess
 import sys
@@ -35,10 +34,7 @@ def commands(inputs: Path, work: Path) -> dict[str, list[str]]:
   data, run, python = work / "data", work / "run", sys.executable
 
   def videos(**options: object) -> list[str]:
-    flags = {"dataset": "toy_actions", "data_dir": data, **given._asdict(), "batch_size": 2, "num_workers": 1,
-             "num_shards": 2, **options}
-    return [python, "-c", "import small_preparation; small_preparation.command()",
-            *(f"--{name}={value}" for name, value in flags.items())]
+    return small_preparation.command_line(given, data, num_shards=2, **options)
 
   train = [python, "-m", "er_jax.main", "--config=configs/devise.py:precomputed", f"--config.data.data_dir={data}",
            f"--workdir={run}", "--config.num_epochs=2"]
@@ -59,9 +55,8 @@ def commands(inputs: Path, work: Path) -> dict[str, list[str]]:
 
 
 def start(command: list[str]) -> subprocess.Popen:
-  environment = {**os.environ, "NPROC": str(scenarios.THREADS), "SMALL_STOP": "no", "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu",
-                 "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/input_pipeline'}"}
-  return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+  return subprocess.Popen(command, cwd=ROOT, env=scenarios.environment(scenarios.PREPARE), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
 
 
 def one_by_one(work: Path, inputs: Path, names: tuple[str, ...]) -> list[str]:

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from tests.input_pipeline import small_preparation
 from tests.input_pipeline.published_layout import write_layout
 
 THREADS = max(len(os.sched_getaffinity(0)), 8)      # threads of XLA's, by which kernels round
+PREPARE = {"SMALL_STOP": "no", "XLA_FLAGS": ""}      # the environment of `small_preparation.command`
 Group = Callable[[], list[list[str]]]
 
 
@@ -55,11 +56,11 @@ def tell(scenario: Scenario, done: str, started: float, complaints: list[str]) -
     print(f"    {complaint}", flush=True)
 
 
-def environment(scenario: Scenario) -> dict[str, str]:
-  """Of its processes."""
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+  """Of processes that have these variables of their own."""
   root = Path(__file__).parents[2]
   return {**os.environ, "NPROC": str(THREADS), "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3",
-          "PYTHONPATH": f"{root}:{root / 'tests/input_pipeline'}", **scenario.environment}
+          "PYTHONPATH": f"{root}:{root / 'tests/input_pipeline'}", **own}
 
 
 def all_scenarios(folder: Path) -> list[Scenario]:
@@ -74,17 +75,14 @@ def prepare_scenarios(folder: Path) -> list[Scenario]:
   outputs = ("data/*/1.0.0/*",)
 
   def small(work: Path, **options: object) -> list[str]:
-    given = {"dataset": "toy_actions", "data_dir": work / "data", **inputs._asdict(), "batch_size": 2, "num_workers": 1}
-    return [sys.executable, "-c", "import small_preparation; small_preparation.command()",
-            *(f"--{name}={value}" for name, value in {**given, **options}.items())]
+    return small_preparation.command_line(inputs, work / "data", **options)
 
   videos, shards, files = folder / "videos", folder / "shards", folder / "files"
-  no_stop = {"SMALL_STOP": "no", "XLA_FLAGS": ""}
   return [
-      Scenario("prepare videos", videos, [lambda: [small(videos)]], outputs, no_stop),
+      Scenario("prepare videos", videos, [lambda: [small(videos)]], outputs, PREPARE),
       Scenario("prepare shards, merge", shards, [
           lambda: [small(shards, num_shards=2, shard_index=i) for i in range(2)],
-          lambda: [small(shards, num_shards=2, merge="true")]], outputs, no_stop),
+          lambda: [small(shards, num_shards=2, merge="true")]], outputs, PREPARE),
       Scenario("prepare features", files, [lambda: [[
           sys.executable, "-m", "input_pipeline.prepare", "--dataset=precomputed", f"--data_dir={files / 'data'}",
           f"--source={layout}"]]], outputs, {}),

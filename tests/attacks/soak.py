@@ -31,7 +31,7 @@ def main() -> None:
   with tempfile.TemporaryDirectory() as folder:
     scenario = scenarios.train_scenarios(Path(folder), num_epochs=1_000_000)[0]
     (command,) = scenario.steps[0]()
-    process = subprocess.Popen(command, env=scenarios.environment(scenario), stdout=subprocess.DEVNULL,
+    process = subprocess.Popen(command, env=scenarios.environment(scenario.environment), stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     started = time.monotonic()
     while (elapsed := time.monotonic() - started) < 60 * args.minutes and process.poll() is None:

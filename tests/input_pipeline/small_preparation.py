@@ -137,6 +137,13 @@ def command() -> None:
   errors.run(prepare.main)
 
 
+def command_line(inputs: Inputs, data_dir: Path, **more: Any) -> list[str]:
+  """What starts `command()` in a process of its own; PYTHONPATH has to have this folder and the project's."""
+  options = {"dataset": "toy_actions", "data_dir": data_dir, **inputs._asdict(), "batch_size": 2, "num_workers": 1, **more}
+  return [sys.executable, "-c", "import small_preparation; small_preparation.command()",
+          *(f"--{name}={value}" for name, value in options.items())]
+
+
 def start(inputs: Inputs, data_dir: Path, stop: str, **more: Any) -> subprocess.Popen:
   """`command()` in a process of its own, which has one device; this one has several.
 
@@ -147,11 +154,8 @@ def start(inputs: Inputs, data_dir: Path, stop: str, **more: Any) -> subprocess.
   threads = max(len(os.sched_getaffinity(0)), jax.local_device_count())
   environment = {**os.environ, "XLA_FLAGS": "", "NPROC": str(threads), "SMALL_STOP": stop,
                  "PYTHONPATH": f"{here}:{here.parents[1]}"}
-  options = {"dataset": "toy_actions", "data_dir": data_dir, **inputs._asdict(),
-             "batch_size": 2, "num_workers": 1, **more}
-  flags = [f"--{name}={value}" for name, value in options.items()]
-  return subprocess.Popen([sys.executable, "-c", "import small_preparation; small_preparation.command()", *flags],
-                          env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  return subprocess.Popen(command_line(inputs, data_dir, **more), env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
 
 
 def run(inputs: Inputs, data_dir: Path, **more: Any) -> Path:
